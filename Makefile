@@ -1,0 +1,40 @@
+.DEFAULT_GOAL := help
+.PHONY: help run test check fix lock clean
+VENV ?= .venv
+BIN := $(VENV)/bin
+RUN := $(VENV)/.run.stamp
+DEV := $(VENV)/.dev.stamp
+
+help:  ## this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
+
+run: $(RUN)  ## install what is needed and start the gateway on 127.0.0.1:12434
+	@$(BIN)/signalbox serve
+
+test: $(DEV)  ## install what tests need and run all of them
+	@scripts/prepare-tests
+	@$(BIN)/python -m pytest -n auto --dist worksteal
+
+check: $(DEV)  ## format, lint, types, architecture
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+fix: $(DEV)  ## what a machine can repair
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lock: $(DEV)  ## resolve the dependencies again, for every platform, with hashes
+	scripts/lock $(BIN)/uv
+
+clean:  ## remove the environment and what tools left
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+
+$(RUN): requirements/run.lock pyproject.toml scripts/install
+	@scripts/install $(VENV) requirements/run.lock
+	@touch $@
+
+$(DEV): requirements/dev.lock pyproject.toml scripts/install
+	@scripts/install $(VENV) requirements/dev.lock
+	@touch $@ $(RUN)

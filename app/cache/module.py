@@ -1,0 +1,46 @@
+from dependency_injector import containers
+from dependency_injector import providers as di
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+from app.cache.absent import AbsentCache
+from app.cache.memory import MemoryCache
+from app.cache.redis import RedisCache
+from app.settings import CacheSettings
+
+CONNECTIONS = 64
+
+
+def chosen(settings: CacheSettings) -> str:
+    """The name of the backend the settings mean."""
+    if not settings.enabled:
+        return "off"
+    if settings.backend == "auto":
+        return "redis" if settings.url else "memory"
+    return settings.backend
+
+
+def _client(settings: CacheSettings) -> Redis:
+    """Fails at once instead of by redis-py's own patience of ten retries and five seconds each."""
+    pool = BlockingConnectionPool.from_url(
+        str(settings.url),
+        max_connections=CONNECTIONS,
+        timeout=settings.timeout_seconds,
+        socket_timeout=1,
+        socket_connect_timeout=1,
+        retry=Retry(NoBackoff(), 0),
+    )
+    return Redis.from_pool(pool)
+
+
+class CacheModule(containers.DeclarativeContainer):
+    settings = di.Dependency(instance_of=CacheSettings)
+
+    client = di.Singleton(_client, settings)
+    backend = di.Selector(
+        di.Callable(chosen, settings),
+        redis=di.Singleton(RedisCache, client, timeout=settings.provided.timeout_seconds),
+        memory=di.Singleton(MemoryCache, max_bytes=settings.provided.max_bytes),
+        off=di.Singleton(AbsentCache),
+    )

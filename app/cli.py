@@ -1,0 +1,159 @@
+"""The command line."""
+
+import http.client
+import platform
+import sys
+from pathlib import Path
+from typing import Any, NoReturn
+
+import msgspec
+import rich_click as click
+
+from app import __version__
+from app.settings import ConfigError, Loaded, ServerSettings, Settings, effective, is_loopback, load, style_of
+
+CONFIG = click.option(
+    "--config",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="The configuration file; else SIGNALBOX_CONFIG, else config/signalbox.yaml where there is one.",
+)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def main() -> None:
+    """The LLM gateway that notices: one OpenAI-compatible door in front of many providers."""
+
+
+@main.command()
+@CONFIG
+@click.option("--host", help="The address to listen on.")
+@click.option("--port", type=click.IntRange(0, 65535), help="The port to listen on; 0 takes a free one.")
+@click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]))
+@click.option(
+    "--insecure-allow-unauthenticated",
+    is_flag=True,
+    help="Listen beyond this machine without any API key: whoever reaches the port spends your money.",
+)
+def serve(
+    config: Path | None,
+    host: str | None,
+    port: int | None,
+    log_level: str | None,
+    insecure_allow_unauthenticated: bool,  # noqa: FBT001 - click passes it by name
+) -> None:
+    """Start the gateway; SIGTERM and Ctrl-C let running calls end."""
+    loaded = _load(config)
+    settings = _with_flags(loaded.settings, host, port, log_level, insecure_allow_unauthenticated)
+    _check_exposure(settings)
+
+    from app import logs  # noqa: PLC0415 - the other commands are quicker without the server
+    from app.banner import banner  # noqa: PLC0415
+    from app.container import Container  # noqa: PLC0415
+    from app.server import bound, serve  # noqa: PLC0415
+
+    logs.configure(level=settings.log.level, style=style_of(settings.log, terminal=sys.stdout.isatty()))
+    try:
+        listener = bound(settings.server)
+    except OSError as error:
+        _fail(f"cannot listen on {settings.server.host}:{settings.server.port}: {error.strerror or error}")
+    server = msgspec.structs.replace(settings.server, port=listener.getsockname()[1])
+    settings = msgspec.structs.replace(settings, server=server)
+    click.echo(banner(settings, notices=loaded.notices), err=True)
+    serve(Container(settings=settings), listener)
+
+
+@main.command()
+@CONFIG
+def check(config: Path | None) -> None:
+    """Print every setting in force and where it came from, secrets masked; exit 1 when one cannot be."""
+    loaded = _load(config)
+    rows = effective(loaded)
+    widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
+    for path, value, origin in rows:
+        click.echo(f"{path:<{widths[0]}}  {value:<{min(widths[1], 40)}}  {origin}")
+    for notice in loaded.notices:
+        click.echo(f"note: {notice}", err=True)
+    _check_exposure(loaded.settings)
+
+
+@main.command()
+@CONFIG
+@click.option("--url", help="What to ask; else this machine's gateway as configured.")
+@click.option("--ready", is_flag=True, help="Ask whether it can serve, not only whether it lives.")
+@click.option("--timeout", type=float, default=3.0, show_default=True, help="Seconds.")
+def healthcheck(config: Path | None, url: str | None, timeout: float, *, ready: bool) -> None:
+    """Exit 0 when the gateway on this machine answers 200, 1 otherwise; needs no curl in the container."""
+    server = _load(config).settings.server if url is None else ServerSettings()
+    host, port = (server.host, server.port) if url is None else _address(url)
+    if host in {"0.0.0.0", "::"}:  # noqa: S104 - what listens everywhere is asked here
+        host = "127.0.0.1" if host != "::" else "::1"
+    connection = http.client.HTTPConnection(host, port, timeout=timeout)
+    try:
+        connection.request("GET", "/health/ready" if ready else "/health/live")
+        status = connection.getresponse().status
+    except OSError as error:
+        _fail(f"no answer from {host}:{port}: {error}")
+    finally:
+        connection.close()
+    if status != 200:
+        _fail(f"{host}:{port} answered {status}")
+    click.echo("ok")
+
+
+@main.command()
+def version() -> None:
+    """Print the version."""
+    click.echo(f"signalbox {__version__} (Python {platform.python_version()}, {platform.system()})")
+
+
+@main.command()
+def schema() -> None:
+    """Print the JSON schema of the configuration file."""
+    from app.settings.schema import schema as made  # noqa: PLC0415
+
+    click.echo(made())
+
+
+def _load(config: Path | None) -> Loaded:
+    try:
+        return load(config)
+    except ConfigError as error:
+        _fail(str(error))
+
+
+def _with_flags(
+    settings: Settings,
+    host: str | None,
+    port: int | None,
+    log_level: str | None,
+    insecure: bool,  # noqa: FBT001 - a flag is what it is
+) -> Settings:
+    given: dict[str, Any] = {"host": host, "port": port}
+    server = msgspec.structs.replace(
+        settings.server,
+        insecure_allow_unauthenticated=insecure,
+        **{name: value for name, value in given.items() if value is not None},
+    )
+    log = msgspec.structs.replace(settings.log, level=log_level or settings.log.level)
+    return msgspec.structs.replace(settings, server=server, log=log)
+
+
+def _check_exposure(settings: Settings) -> None:
+    server = settings.server
+    if not (settings.keys or is_loopback(server.host) or server.insecure_allow_unauthenticated):
+        _fail(
+            f"refusing to listen on {server.host} without API keys: everybody who reaches it could spend your money. "
+            "Set SIGNALBOX_API_KEYS=name=key, or listen on 127.0.0.1, or pass --insecure-allow-unauthenticated."
+        )
+
+
+def _address(url: str) -> tuple[str, int]:
+    from urllib.parse import urlsplit  # noqa: PLC0415
+
+    parts = urlsplit(url if "//" in url else f"//{url}")
+    return parts.hostname or "127.0.0.1", parts.port or 12434
+
+
+def _fail(message: str) -> NoReturn:
+    click.echo(f"signalbox: {message}", err=True)
+    sys.exit(1)

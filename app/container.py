@@ -1,0 +1,58 @@
+"""The composition root: which module gets what from which.
+
+Everything is a Singleton built by a plain constructor. No async resources: one of them turns
+every provider that depends on it async. What must be closed is listed in `closeables`.
+"""
+
+from dependency_injector import containers
+from dependency_injector import providers as di
+
+from app import __version__
+from app.cache.module import CacheModule
+from app.domain.redaction import Redactor
+from app.monitoring.module import MonitoringModule
+from app.providers.module import ProvidersModule
+from app.providers.upstream.module import UpstreamModule
+from app.services.module import ServicesModule
+from app.settings import Settings
+
+
+def _redactor(settings: Settings) -> Redactor:
+    return Redactor(settings.secrets())
+
+
+class Container(containers.DeclarativeContainer):
+    settings = di.Dependency(instance_of=Settings)
+    version = di.Object(__version__)
+
+    cache = di.Container(CacheModule, settings=settings.provided.cache)
+    network = di.Container(UpstreamModule, settings=settings.provided.providers, agent=f"signalbox/{__version__}")
+    upstream = di.Container(
+        ProvidersModule,
+        settings=settings.provided.providers,
+        routes=settings.provided.routes,
+        upstreams=network.upstreams,
+        redact=di.Singleton(_redactor, settings),
+    )
+    monitoring = di.Container(
+        MonitoringModule,
+        settings=settings.provided.health,
+        log=settings.provided.log,
+        cache=cache.backend,
+        adapters=upstream.adapters,
+        listings=upstream.listings,
+        version=version,
+    )
+    services = di.Container(
+        ServicesModule,
+        settings=settings,
+        cache=cache.backend,
+        registry=upstream.registry,
+        metrics=monitoring.metrics,
+        journal=monitoring.journal,
+        health=monitoring.health,
+    )
+
+    # what the plugin runs beside the requests, and what it closes after them, the last one first
+    workers = di.List(cache.backend, upstream.listings, monitoring.health, monitoring.vitals)
+    closeables = di.List(monitoring.journal, cache.backend, network.upstreams, upstream.listings)

@@ -1,0 +1,16 @@
+"""POST /v1/chat/completions."""
+
+from litestar import Controller, asgi
+from litestar.types import HTTPScope, Receive, Send
+
+from app.controllers.openai.exchange import exchange
+from app.controllers.policies import Policy
+from app.domain.llm import Operation
+
+
+class ChatController(Controller):
+    path = "/chat/completions"
+
+    @asgi("/", copy_scope=False, opt={"policy": Policy.INFERENCE, "hot": True})
+    async def create(self, scope: HTTPScope, receive: Receive, send: Send) -> None:
+        await exchange(Operation.CHAT, scope, receive, send)

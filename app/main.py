@@ -1,0 +1,32 @@
+"""Application factories: `signalbox serve` uses them, and so may any ASGI server."""
+
+from litestar import Litestar
+from litestar.config.cors import CORSConfig
+from litestar.exceptions import HTTPException
+
+from app import __version__
+from app.container import Container
+from app.controllers import ROUTE_HANDLERS, enforce, openapi_config, render_error
+from app.domain.errors import GatewayError
+from app.plugin import ContainerPlugin
+from app.settings import load
+from app.shortcut import Shortcut
+
+
+def create_app(container: Container | None = None) -> Litestar:
+    container = container or Container(settings=load().settings)
+    origins = container.settings().cors.origins
+    return Litestar(
+        route_handlers=ROUTE_HANDLERS,
+        plugins=[ContainerPlugin(container)],
+        guards=[enforce],
+        exception_handlers={GatewayError: render_error, HTTPException: render_error, Exception: render_error},
+        cors_config=CORSConfig(allow_origins=list(origins), allow_methods=["GET", "POST"]) if origins else None,
+        openapi_config=openapi_config(__version__),
+        logging_config=None,
+    )
+
+
+def create_server(container: Container | None = None) -> Shortcut:
+    """The same application, its hot routes found without a walk: what a server should be given."""
+    return Shortcut(create_app(container))

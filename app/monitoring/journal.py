@@ -1,0 +1,125 @@
+"""One line per settled call, into a file that is written in large pieces.
+
+A writer of our own, because structlog takes 10 µs a line and this takes half of one.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import BinaryIO, Literal
+
+import msgspec
+
+from app.domain.outcome import Outcome
+
+FLUSH_SECONDS = 0.1
+FLUSH_BYTES = 64 * 1024
+
+_encode = msgspec.json.Encoder().encode_into
+
+
+class Journal:
+    """Prompts, answers and keys never come here: an `Outcome` has none."""
+
+    def __init__(
+        self, file: BinaryIO, *, style: Literal["json", "console"], clock: Callable[[], float] = time.time
+    ) -> None:
+        self._file = file
+        self._write = self._as_json if style == "json" else self._for_people
+        self._clock = clock
+        self._buffer = bytearray()
+        self._flush_due: asyncio.TimerHandle | None = None
+
+    def record(self, outcome: Outcome) -> None:
+        line = _Line(
+            time=self._clock(),
+            event="call",
+            status=outcome.error or "ok",
+            request_id=outcome.request_id,
+            key=outcome.caller,
+            operation=outcome.operation,
+            model=outcome.model,
+            provider=outcome.provider,
+            stream=outcome.stream,
+            cache=outcome.cache,
+            attempts=outcome.attempts,
+            prompt_tokens=outcome.usage.prompt_tokens,
+            completion_tokens=outcome.usage.completion_tokens,
+            ms=_ms(outcome.seconds),
+            upstream_ms=_ms(outcome.seconds_upstream),
+            first_ms=None if outcome.seconds_to_first_chunk is None else _ms(outcome.seconds_to_first_chunk),
+        )
+        self._write(line)
+        self._flush_soon()
+
+    def refused(self, *, request_id: str, route: str, status_code: int, word: str) -> None:
+        """What never became a call: a wrong key, an unreadable body, an unknown path."""
+        self._write(
+            _Refusal(self._clock(), event="refused", status=word, request_id=request_id, route=route, code=status_code)
+        )
+        self._flush_soon()
+
+    def flush(self) -> None:
+        self._flush_due = None
+        if self._buffer:
+            self._file.write(self._buffer)
+            self._file.flush()
+            self._buffer.clear()
+
+    async def aclose(self) -> None:
+        if self._flush_due is not None:
+            self._flush_due.cancel()
+        self.flush()
+
+    def _flush_soon(self) -> None:
+        if len(self._buffer) > FLUSH_BYTES:
+            self.flush()
+        elif self._flush_due is None:
+            self._flush_due = asyncio.get_running_loop().call_later(FLUSH_SECONDS, self.flush)
+
+    def _as_json(self, line: "_Line | _Refusal") -> None:
+        _encode(line, self._buffer, -1)
+        self._buffer += b"\n"
+
+    def _for_people(self, line: "_Line | _Refusal") -> None:
+        clock = datetime.fromtimestamp(line.time, UTC).strftime("%H:%M:%S")
+        if isinstance(line, _Refusal):
+            text = f"{clock} {line.status:<20} {line.code} {line.route}  {line.request_id}\n"
+        else:
+            tokens = f"{line.prompt_tokens}+{line.completion_tokens} tokens"
+            where = f"{line.provider} {line.model} {line.cache}"
+            text = f"{clock} {line.status:<20} {line.ms:>9.1f} ms  {where}  {tokens}  {line.key}  {line.request_id}\n"
+        self._buffer += text.encode("utf-8", "replace")
+
+
+def _ms(seconds: float) -> float:
+    return round(seconds * 1000, 3)
+
+
+class _Line(msgspec.Struct, kw_only=True, gc=False):
+    time: float
+    event: str
+    status: str
+    request_id: str
+    key: str
+    operation: str
+    model: str
+    provider: str
+    stream: bool
+    cache: str
+    attempts: str
+    prompt_tokens: int
+    completion_tokens: int
+    ms: float
+    upstream_ms: float
+    first_ms: float | None
+
+
+class _Refusal(msgspec.Struct, gc=False):
+    time: float
+    event: str
+    status: str
+    request_id: str
+    route: str
+    code: int

@@ -1,0 +1,73 @@
+import sys
+from collections.abc import Sequence
+
+from dependency_injector import containers
+from dependency_injector import providers as di
+
+from app.cache.base import CacheBackend
+from app.monitoring.health.service import HealthService
+from app.monitoring.health.vitals import Vitals
+from app.monitoring.health.watch import Watch
+from app.monitoring.journal import Journal
+from app.monitoring.metrics import Metrics
+from app.providers.base import Provider
+from app.providers.listing import Listings
+from app.settings import HealthSettings, LogSettings, style_of
+
+
+def _metrics(cache: CacheBackend, version: str) -> Metrics:
+    return Metrics(cache=lambda: cache.size, version=version)
+
+
+def _journal(settings: LogSettings) -> Journal:
+    return Journal(sys.stdout.buffer, style=style_of(settings, terminal=sys.stdout.isatty()))
+
+
+def _health(  # noqa: PLR0913 - what it watches
+    *,
+    settings: HealthSettings,
+    providers: Sequence[Provider],
+    cache: CacheBackend,
+    listings: Listings,
+    metrics: Metrics,
+    vitals: Vitals,
+    version: str,
+) -> HealthService:
+    timeout, age = settings.timeout_seconds, settings.interval_seconds
+    watches = [
+        Watch(each.name, each.models, timeout=timeout, max_age=age, critical=each.critical) for each in providers
+    ]
+    redis = Watch("redis", cache.ping, timeout=timeout, max_age=0) if cache.name == "redis" else None
+    return HealthService(
+        providers=watches,
+        redis=redis,
+        vitals=vitals,
+        loaded=lambda: sum(len(each.models) for each in listings.each),
+        metrics=metrics,
+        fail_on=settings.fail_on,
+        interval=settings.interval_seconds,
+        version=version,
+    )
+
+
+class MonitoringModule(containers.DeclarativeContainer):
+    settings = di.Dependency(instance_of=HealthSettings)
+    log = di.Dependency(instance_of=LogSettings)
+    cache: di.Dependency[CacheBackend] = di.Dependency()
+    adapters: di.Dependency[Sequence[Provider]] = di.Dependency()
+    listings = di.Dependency(instance_of=Listings)
+    version = di.Dependency(instance_of=str)
+
+    metrics = di.Singleton(_metrics, cache, version)
+    journal = di.Singleton(_journal, log)
+    vitals = di.Singleton(Vitals, settings)
+    health = di.Singleton(
+        _health,
+        settings=settings,
+        providers=adapters,
+        cache=cache,
+        listings=listings,
+        metrics=metrics,
+        vitals=vitals,
+        version=version,
+    )

@@ -1,0 +1,77 @@
+"""Joins the container to Litestar."""
+
+import gc
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+from litestar import Litestar
+from litestar.config.app import AppConfig
+from litestar.di import Provide
+from litestar.plugins import InitPlugin
+
+from app.background import running
+from app.container import Container
+from app.controllers import check_declared
+from app.controllers.door import Door
+from app.controllers.visitors import Visitors
+from app.settings import is_loopback
+
+
+def provide(get: Callable[[], Any]) -> Provide:
+    """A Litestar dependency from a container provider.
+
+    Litestar reads the callable's signature and a compiled provider has none, hence the function.
+    """
+
+    def resolve() -> Any:
+        return get()
+
+    return Provide(resolve, sync_to_thread=False)
+
+
+class ContainerPlugin(InitPlugin):
+    def __init__(self, container: Container) -> None:
+        self._container = container
+
+    def on_app_init(self, app_config: AppConfig) -> AppConfig:
+        self._container.check_dependencies()
+        app_config.dependencies |= {
+            "health": provide(self._container.monitoring.health),
+            "metrics": provide(self._container.monitoring.metrics),
+            "registry": provide(self._container.upstream.registry),
+        }
+        app_config.lifespan.append(self._lifespan)
+        return app_config
+
+    def _build(self, app: Litestar) -> None:
+        """Everything now: what is misconfigured fails the boot, not a request."""
+        services, settings = self._container.services, self._container.settings()
+        keys = services.keys()
+        unguarded = not (keys.needed or settings.server.insecure_allow_unauthenticated)
+        local = is_loopback(settings.server.host)
+        app.state.door = Door(
+            llm=services.llm(),
+            keys=keys,
+            visitors=Visitors(origins=settings.cors.origins, loopback_only=unguarded),
+            metrics=self._container.monitoring.metrics(),
+            journal=self._container.monitoring.journal(),
+            max_body_bytes=settings.server.max_body_bytes,
+        )
+        app.state.drain = services.drain()
+        app.state.metrics_open = local or settings.metrics.public
+        public = settings.health.public_details
+        app.state.details_open = local if public is None else public
+
+    @asynccontextmanager
+    async def _lifespan(self, app: Litestar) -> AsyncIterator[None]:
+        check_declared(app)
+        self._build(app)
+        async with AsyncExitStack() as stack:
+            for closeable in self._container.closeables():
+                stack.push_async_callback(closeable.aclose)
+            await stack.enter_async_context(running(self._container.workers()))
+            gc.collect()
+            gc.freeze()  # what was built now stays to the end: looking through it again took 20 ms each time
+            gc.set_threshold(10_000, 20, 100)
+            yield

@@ -1,0 +1,26 @@
+"""What the gateway asks of a provider."""
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from app.domain.llm import LLMRequest, Reply
+
+
+class Provider(Protocol):
+    """One upstream that can answer chat, completion and embedding requests.
+
+    Every failure leaves an adapter as an `UpstreamError`. The first event of a stream has arrived when
+    `answer` returns; the items of a stream are whole SSE events, payloads as the provider sent them, line
+    ends LF, comments and `[DONE]` removed. What it knows of usage and finish reasons stands in the reply,
+    for a stream once it has ended.
+    """
+
+    name: str
+    prefix_only: bool
+    critical: bool
+
+    async def answer(self, request: LLMRequest, *, model: str) -> Reply: ...
+
+    async def models(self) -> Sequence[dict[str, Any]]:
+        """The models it lists, as OpenAI's model objects with at least an `id`; costs nothing to ask."""
+        ...

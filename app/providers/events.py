@@ -1,0 +1,101 @@
+"""Server-sent events as they come from a provider: cut into whole events, nothing joined, nothing parsed."""
+
+LONGEST = 1024 * 1024
+
+_DONE = (b"data: [DONE]", b"data:[DONE]")
+
+
+class EventTooLongError(Exception):
+    """More than `LONGEST` bytes without the end of an event."""
+
+
+class EventCutter:
+    """Bytes in as they arrive, whole events out; line ends LF, comments and `[DONE]` removed.
+
+    The grammar is WHATWG's (HTML, "Server-sent events"). No pattern is searched for over the payload: only
+    `find`, `in` and the like, which cost nothing beside the system call that brought the bytes.
+    """
+
+    __slots__ = ("_rest", "done")
+
+    def __init__(self) -> None:
+        self._rest = b""
+        self.done = False
+
+    def feed(self, piece: bytes) -> bytes:
+        """The events that `piece` completes; nothing more comes once `done`. Raises EventTooLongError."""
+        if self.done:
+            return b""
+        if self._rest:
+            piece = self._rest + piece
+        held = b""
+        if b"\r" in piece:
+            if piece.endswith(b"\r"):  # perhaps the first half of a CRLF
+                piece, held = piece[:-1], b"\r"
+            piece = piece.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        if piece.endswith(b"\n\n"):
+            self._rest = held
+        else:
+            end = piece.rfind(b"\n\n") + 2
+            if end == 1:
+                end = 0
+            self._rest = piece[end:] + held
+            piece = piece[:end]
+            if len(self._rest) > LONGEST:
+                raise EventTooLongError
+        return self._cleaned(piece) if piece else b""
+
+    def finish(self) -> bytes:
+        """What the end of the stream completes; `pending` tells whether something is left over."""
+        rest = self._rest.replace(b"\r", b"\n")
+        self._rest = b""
+        if rest.endswith(b"\n\n"):
+            return self._cleaned(rest)
+        if rest.strip() in _DONE:
+            self.done = True
+        elif not self.done:
+            self._rest = rest.strip(b"\n")
+        return b""
+
+    @property
+    def pending(self) -> bool:
+        return bool(self._rest) and not self._rest.startswith(b":")
+
+    def _cleaned(self, events: bytes) -> bytes:
+        if events[:1] == b"\n":
+            events = events.lstrip(b"\n")
+        if b"[DONE]" in events:
+            events = self._before_done(events)
+        if events[:1] == b":" or b"\n:" in events:
+            events = _without_comments(events)
+        return events
+
+    def _before_done(self, events: bytes) -> bytes:
+        for mark in _DONE:
+            line = mark + b"\n"
+            at = 0 if events.startswith(line) else events.find(b"\n" + line)
+            if at >= 0:
+                self.done = True
+                self._rest = b""
+                end = events.rfind(b"\n\n", 0, at + 1)
+                return events[: end + 2] if end >= 0 else b""
+        return events
+
+
+def payloads(events: bytes) -> list[bytes]:
+    """The data of each event, its lines joined as the grammar says."""
+    found = []
+    for event in events.split(b"\n\n"):
+        lines = [line[5:].removeprefix(b" ") for line in event.split(b"\n") if line.startswith(b"data:")]
+        if lines:
+            found.append(b"\n".join(lines))
+    return found
+
+
+def _without_comments(events: bytes) -> bytes:
+    blocks = []
+    for block in events.split(b"\n\n"):
+        lines = [line for line in block.split(b"\n") if line and line[:1] != b":"]
+        if lines:
+            blocks.append(b"\n".join(lines) + b"\n\n")
+    return b"".join(blocks)

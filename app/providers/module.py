@@ -1,0 +1,35 @@
+from collections.abc import Mapping, Sequence
+
+from dependency_injector import containers
+from dependency_injector import providers as di
+
+from app.domain.redaction import Redactor
+from app.providers.base import Provider
+from app.providers.demo import DemoProvider
+from app.providers.listing import Listings
+from app.providers.openai_compatible import OpenAICompatibleProvider
+from app.providers.registry import ProviderRegistry
+from app.providers.upstream.base import Upstream
+from app.settings import ProviderSettings
+
+
+def _adapters(
+    rows: Mapping[str, ProviderSettings], upstreams: Mapping[str, Upstream], redact: Redactor
+) -> Sequence[Provider]:
+    return [
+        DemoProvider(name=name)
+        if row.kind == "demo"
+        else OpenAICompatibleProvider(name=name, row=row, upstream=upstreams[name], redact=redact)
+        for name, row in rows.items()
+    ]
+
+
+class ProvidersModule(containers.DeclarativeContainer):
+    settings = di.Dependency(instance_of=dict)
+    routes = di.Dependency(instance_of=dict)
+    redact = di.Dependency(instance_of=Redactor)
+    upstreams = di.Dependency(instance_of=dict)
+
+    adapters = di.Singleton(_adapters, settings, upstreams, redact)
+    listings = di.Singleton(Listings, adapters)
+    registry = di.Singleton(ProviderRegistry, adapters, routes, listings)

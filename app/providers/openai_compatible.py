@@ -1,0 +1,122 @@
+"""OpenRouter, OpenAI, vLLM, Groq: whoever speaks OpenAI's API is a row in config, not a class."""
+
+from collections.abc import AsyncGenerator, Sequence
+from typing import Any
+
+import msgspec
+
+from app.domain.llm import LLMRequest, Operation, Reply
+from app.domain.redaction import Redactor
+from app.domain.upstream_errors import UpstreamEmptyError, UpstreamMalformedError, UpstreamTruncatedError
+from app.providers.errors import ErrorReader
+from app.providers.events import EventCutter, EventTooLongError
+from app.providers.reading import AnswerReader
+from app.providers.upstream.base import Answer, Exchange, Upstream
+from app.settings import ProviderSettings
+
+NO_STREAMS = (b"application/json", b"text/html", b"application/problem+json")
+LONGEST_ERROR = 64 * 1024
+
+
+class OpenAICompatibleProvider:
+    def __init__(self, *, name: str, row: ProviderSettings, upstream: Upstream, redact: Redactor) -> None:
+        self.name = name
+        self.prefix_only = row.prefix_only
+        self.critical = row.critical
+        self._listed = row.models
+        self._upstream = upstream
+        self._errors = ErrorReader(name, redact)
+        self._reader = AnswerReader(name, self._errors)
+
+    async def answer(self, request: LLMRequest, *, model: str) -> Reply:
+        body = request.to_json(model=model)
+        if request.stream and request.operation is not Operation.EMBEDDING:
+            return await self._stream(request, body)
+        answer = await self._upstream.send("POST", request.operation, body)
+        if answer.status >= 300:
+            raise self._errors.from_answer(answer)
+        reply = Reply(body=answer.body, provider=self.name, model=request.model)
+        return self._reader.whole(request.operation, answer.body, reply)
+
+    async def models(self) -> Sequence[dict[str, Any]]:
+        if self._listed:
+            return [{"id": model} for model in self._listed]
+        answer = await self._upstream.send("GET", "models")
+        if answer.status >= 300:
+            raise self._errors.from_answer(answer)
+        try:
+            listed = _decode_models(answer.body).data
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            raise UpstreamMalformedError("the list of models is not OpenAI's", provider=self.name) from None
+        return [each for each in listed if isinstance(each.get("id"), str)]
+
+    async def _stream(self, request: LLMRequest, body: bytes) -> Reply:
+        exchange = await self._upstream.open("POST", request.operation, body)
+        cutter = EventCutter()
+        reply = Reply(body=b"", provider=self.name, model=request.model)
+        try:
+            first = await self._first(request, exchange, cutter, reply)
+        except BaseException:
+            exchange.close()
+            raise
+        reply.body = self._events(first, exchange, cutter, reply)
+        return reply
+
+    async def _first(self, request: LLMRequest, exchange: Exchange, cutter: EventCutter, reply: Reply) -> bytes:
+        """The first events: until they are here a failure is an ordinary one, and another target may be asked."""
+        if exchange.status >= 300:
+            raise self._errors.from_answer(await _short(exchange))
+        if _content_type(exchange).startswith(NO_STREAMS):
+            self._reader.whole(request.operation, (await _short(exchange)).body, reply)
+            raise UpstreamMalformedError("the provider sent no stream", provider=self.name)
+        if events := await self._next(exchange, cutter, reply):
+            return events
+        raise UpstreamEmptyError("the provider's stream was empty", provider=self.name)
+
+    async def _events(
+        self, events: bytes, exchange: Exchange, cutter: EventCutter, reply: Reply
+    ) -> AsyncGenerator[bytes, None]:
+        try:
+            while events:
+                yield events
+                events = await self._next(exchange, cutter, reply)
+            reply.complete = cutter.done
+        finally:
+            exchange.close()
+
+    async def _next(self, exchange: Exchange, cutter: EventCutter, reply: Reply) -> bytes:
+        """The next whole events, or nothing at the end; raises UpstreamTruncatedError when it is not the right end."""
+        events = b""
+        while not (events or cutter.done):
+            piece = await exchange.read()
+            try:
+                events = cutter.feed(piece) if piece else cutter.finish()
+            except EventTooLongError:
+                message = "the provider sent an event without an end"
+                raise UpstreamMalformedError(message, provider=self.name) from None
+            if not (piece or events or cutter.done):
+                if cutter.pending or (reply.body and not reply.finish_reasons):
+                    raise UpstreamTruncatedError("the stream ended without [DONE]", provider=self.name)
+                break
+        if events:
+            self._reader.stream(events, reply)
+        return events
+
+
+def _content_type(exchange: Exchange) -> bytes:
+    return next((value.lower() for name, value in exchange.headers if name.lower() == b"content-type"), b"")
+
+
+async def _short(exchange: Exchange) -> Answer:
+    """A whole answer where a stream was asked for: an error, or somebody who cannot stream."""
+    pieces: list[bytes] = []
+    while sum(map(len, pieces)) < LONGEST_ERROR and (piece := await exchange.read()):
+        pieces.append(piece)
+    return Answer(exchange.status, exchange.headers, b"".join(pieces)[:LONGEST_ERROR])
+
+
+class _Models(msgspec.Struct):
+    data: list[dict[str, Any]]
+
+
+_decode_models = msgspec.json.Decoder(_Models).decode

@@ -1,0 +1,109 @@
+"""What the gateway reads of an answer: why it ended, what it used, whether it is an error after all."""
+
+import msgspec
+from msgspec import Raw, Struct
+
+from app.domain.llm import Operation, Reply
+from app.domain.upstream_errors import UpstreamEmptyError, UpstreamMalformedError
+from app.domain.usage import NO_USAGE, TokenUsage
+from app.providers.errors import ErrorReader
+from app.providers.events import payloads
+
+MOST_TOKENS = 10**12
+
+
+class _Choice(Struct):
+    finish_reason: str | None = None
+
+
+class _Document(Struct):
+    choices: list[_Choice] | None = None
+    data: Raw = Raw()
+    usage: Raw = Raw()
+    error: Raw = Raw()
+
+
+class _Usage(Struct):
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    cost: float | None = None
+
+
+_decode = msgspec.json.Decoder(_Document).decode
+_decode_usage = msgspec.json.Decoder(_Usage | None).decode
+
+
+class AnswerReader:
+    """Reads the answers of one provider; raises UpstreamError for one that is none."""
+
+    def __init__(self, provider: str, errors: ErrorReader) -> None:
+        self._provider = provider
+        self._errors = errors
+
+    def whole(self, operation: Operation, body: bytes, reply: Reply) -> Reply:
+        """Note in `reply` what a JSON answer says of itself."""
+        try:
+            if not body.isascii():
+                body.decode()
+            document = _decode(body)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            raise UpstreamMalformedError("the provider's answer is not JSON", provider=self._provider) from None
+        if _is_there(document.error):
+            raise self._errors.from_body(body)
+        if operation is Operation.EMBEDDING:
+            self._check_filled(document.data)
+        elif document.choices is None:
+            raise UpstreamMalformedError("the provider's answer has no choices", provider=self._provider)
+        elif not document.choices:
+            raise UpstreamEmptyError("the provider's answer is empty", provider=self._provider)
+        else:
+            reply.finish_reasons = tuple(each.finish_reason or "" for each in document.choices)
+        reply.usage = usage_of(document.usage)
+        reply.complete = True
+        return reply
+
+    def stream(self, events: bytes, reply: Reply) -> None:
+        """Note in `reply` what the events of a stream say of its end; most say nothing, and are not parsed."""
+        if not (
+            events.count(b'"usage"') != events.count(b'"usage":null')
+            or events.count(b'"finish_reason"') != events.count(b'"finish_reason":null')
+            or events.count(b'"error"') != events.count(b'"error":null')
+        ):
+            return
+        for payload in payloads(events):
+            try:
+                document = _decode(payload)
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+                continue
+            if _is_there(document.error):
+                raise self._errors.from_body(payload)
+            if _is_there(document.usage):
+                reply.usage = usage_of(document.usage)
+            reply.finish_reasons += tuple(each.finish_reason for each in document.choices or () if each.finish_reason)
+
+    def _check_filled(self, data: Raw) -> None:
+        start = bytes(memoryview(data)[:64]).translate(None, b" \r\n\t")
+        if not start.startswith(b"["):
+            raise UpstreamMalformedError("the provider's answer has no data", provider=self._provider)
+        if start.startswith(b"[]"):
+            raise UpstreamEmptyError("the provider's answer is empty", provider=self._provider)
+
+
+def usage_of(raw: Raw) -> TokenUsage:
+    """What a provider says it used; what cannot be true is brought to what can."""
+    try:
+        said = _decode_usage(raw) if _is_there(raw) else None
+    except (msgspec.DecodeError, RecursionError):
+        return NO_USAGE
+    if said is None:
+        return NO_USAGE
+    cost = round(said.cost * 1e9) if said.cost is not None and 0 <= said.cost < MOST_TOKENS else None
+    return TokenUsage(
+        prompt_tokens=min(max(said.prompt_tokens or 0, 0), MOST_TOKENS),
+        completion_tokens=min(max(said.completion_tokens or 0, 0), MOST_TOKENS),
+        cost_nano_usd=cost,
+    )
+
+
+def _is_there(raw: Raw) -> bool:
+    return bytes(memoryview(raw)[:5]) not in {b"", b"null"}

@@ -1,0 +1,89 @@
+"""Which targets serve which model."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from difflib import get_close_matches
+from typing import Any, NamedTuple
+
+from app.domain.errors import GatewayError, ModelNotFoundError
+from app.providers.base import Provider
+from app.providers.listing import Listings
+
+OWNER = "signalbox"
+
+
+class Target(NamedTuple):
+    provider: Provider
+    model: str
+
+
+class ProviderRegistry:
+    """Routes are resolved when it is built, so a route to nowhere stops the boot, not a request."""
+
+    def __init__(self, providers: Iterable[Provider], routes: Mapping[str, Sequence[str]], listings: Listings) -> None:
+        self._providers = {provider.name: provider for provider in providers}
+        self._routes = {model: [self._target(each) for each in targets] for model, targets in routes.items()}
+        self._listings = listings
+
+    async def targets_for(self, model: str) -> Sequence[Target]:
+        """Candidates for the name `model`, best first.
+
+        In this order: a route; `provider/model`; whoever lists the name, in configuration order. Raises
+        ModelNotFoundError with the nearest names, or why no list could be read when none could.
+        """
+        if (route := self._routes.get(model)) is not None:
+            return route
+        name, slash, rest = model.partition("/")
+        if slash and rest and (provider := self._providers.get(name)) is not None:
+            return [Target(provider, rest)]
+        open_to_all = [each for each in self._listings.each if not each.provider.prefix_only]
+        if found := [Target(each.provider, model) for each in open_to_all if model in each.models]:
+            for each in open_to_all:
+                each.renewed()
+            return found
+        for each in open_to_all:
+            await each.read()
+        if found := [Target(each.provider, model) for each in open_to_all if model in each.models]:
+            return found
+        raise self._not_found(model)
+
+    async def cards(self) -> dict[str, dict[str, Any]]:
+        """Every model a caller can name, as OpenAI's model object; what providers say of theirs stays in it."""
+        cards = {model: {"id": model, "object": "model", "created": 0, "owned_by": OWNER} for model in self._routes}
+        for listing in await self._listings.read():
+            name = listing.provider.name
+            for model, said in listing.models.items():
+                id_ = f"{name}/{model}" if listing.provider.prefix_only else model
+                usual = {"object": "model", "created": 0, "owned_by": name}
+                cards.setdefault(id_, usual | said | {"id": id_})
+        return cards
+
+    async def card(self, model: str) -> dict[str, Any]:
+        """The card of one model, also when it is written `provider/model`; raises ModelNotFoundError."""
+        if (card := (await self.cards()).get(model)) is not None:
+            return card
+        name, _, rest = model.partition("/")
+        for listing in self._listings.each:
+            if listing.provider.name == name and rest in listing.models:
+                usual = {"object": "model", "created": 0, "owned_by": name}
+                return usual | listing.models[rest] | {"id": model}
+        raise self._not_found(model)
+
+    def _not_found(self, model: str) -> GatewayError:
+        asked = [each for each in self._listings.each if not each.provider.prefix_only]
+        failed = [each for each in asked if each.failure is not None and not each.loaded]
+        if failed and len(failed) == len(asked) and failed[0].failure is not None:
+            return failed[0].failure.with_traceback(None)
+        names = {*self._routes, *(name for each in asked for name in each.models)}
+        near = get_close_matches(model, names, n=3, cutoff=0.4) or sorted(names)[:3]
+        message = f"no provider serves the model {model!r}"
+        if near:
+            message += f"; did you mean {', '.join(near)}?"
+        if failed:
+            message += f" (the models of {', '.join(each.provider.name for each in failed)} could not be listed)"
+        return ModelNotFoundError(message, param="model")
+
+    def _target(self, written: str) -> Target:
+        name, _, model = written.partition(":")
+        if name not in self._providers:
+            raise ValueError(f"the target {written!r} names no configured provider")
+        return Target(self._providers[name], model)

@@ -1,0 +1,1 @@
+"""Forwarding bytes: one contract, and what keeps it."""

@@ -1,0 +1,71 @@
+"""What an adapter asks of the network."""
+
+from typing import Protocol
+
+from msgspec import Struct
+
+Headers = list[tuple[bytes, bytes]]
+
+MIB = 1024 * 1024
+
+
+class Limits(Struct, frozen=True, kw_only=True):
+    """Seconds, except `answer_bytes`, which bounds a whole answer and not a stream.
+
+    `first_byte` runs from the moment of asking, `idle` between two pieces received, `total` over the
+    whole of a `send`, `stream_total` over the whole of what was opened. `queue` is the wait for a free connection.
+    """
+
+    connect: float = 5
+    queue: float = 2
+    first_byte: float = 60
+    idle: float = 60
+    total: float = 600
+    stream_total: float = 1800
+    connections: int = 512
+    answer_bytes: int = 32 * MIB
+
+
+DEFAULT_LIMITS = Limits()
+
+
+class Answer(Struct):
+    """A whole answer, whatever its status."""
+
+    status: int
+    headers: Headers
+    body: bytes
+
+    def header(self, name: bytes) -> bytes:
+        """The value of a header whose `name` is given in lower case, or nothing."""
+        return next((value for key, value in self.headers if key.lower() == name), b"")
+
+
+class Exchange(Protocol):
+    """An answer whose head has arrived and whose body is still coming."""
+
+    status: int
+    headers: Headers
+
+    async def read(self) -> bytes:
+        """All that has arrived since the last call, waiting for something; empty at the end."""
+        ...
+
+    def close(self) -> None:
+        """Give the connection back, or end it if the body was not read to its end. Never waits."""
+        ...
+
+
+class Upstream(Protocol):
+    """One origin.
+
+    Every failure leaves as an `UpstreamError`, or as `QueueTimeoutError` where all our connections were busy.
+    Whoever is cancelled while waiting takes the connection with it: the provider sees that nobody listens.
+    Nothing is sent twice, except once on a fresh connection when a kept one had died before a byte came back.
+    """
+
+    async def send(self, method: str, path: str, body: bytes = b"") -> Answer: ...
+
+    async def open(self, method: str, path: str, body: bytes = b"") -> Exchange: ...
+
+    async def aclose(self) -> None: ...

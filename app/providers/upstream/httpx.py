@@ -1,0 +1,167 @@
+"""The contract of `Upstream` on httpx: with its own deadlines, and without its lost pool places (see `line.py`)."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import suppress
+from typing import TypeVar
+
+import httpx
+
+from app.domain.upstream_errors import UpstreamMalformedError, UpstreamTimeoutError
+from app.providers.upstream.base import DEFAULT_LIMITS, Answer, Headers, Limits
+from app.providers.upstream.line import Line, WatchedBackend, current_line
+from app.providers.upstream.translation import StaleError, in_our_words
+
+KEEP_IDLE_SECONDS = 4.0  # servers of Node and uvicorn close after 5
+LINGER_SECONDS = 0.5
+IDENTITY = {b"", b"identity"}
+
+T = TypeVar("T")
+
+
+class HttpxUpstream:
+    """One client, and so one pool, per provider: a slow one starves no other."""
+
+    def __init__(
+        self, *, provider: str, base_url: str, headers: Mapping[str, str], limits: Limits = DEFAULT_LIMITS
+    ) -> None:
+        self.provider = provider
+        self.limits = limits
+        self.tasks: set[asyncio.Task[object]] = set()
+        transport = httpx.AsyncHTTPTransport(
+            limits=httpx.Limits(
+                max_connections=limits.connections,
+                max_keepalive_connections=limits.connections,
+                keepalive_expiry=KEEP_IDLE_SECONDS,
+            ),
+            trust_env=False,
+        )
+        pool = transport._pool  # noqa: SLF001 - httpx offers no other way to its sockets; a contract test watches it
+        pool._network_backend = WatchedBackend(pool._network_backend)  # noqa: SLF001
+        self._client = httpx.AsyncClient(
+            base_url=base_url,
+            headers={"accept-encoding": "identity", **headers},
+            timeout=httpx.Timeout(None, connect=limits.connect, pool=limits.queue),
+            transport=transport,
+            trust_env=False,
+            follow_redirects=False,
+        )
+
+    async def send(self, method: str, path: str, body: bytes = b"") -> Answer:
+        exchange = await self._opened(method, path, body, total=self.limits.total)
+        try:
+            return Answer(exchange.status, exchange.headers, await exchange.read_all())
+        finally:
+            exchange.close()
+
+    async def open(self, method: str, path: str, body: bytes = b"") -> "HttpxExchange":
+        return await self._opened(method, path, body, total=self.limits.stream_total)
+
+    async def aclose(self) -> None:
+        """Close every connection, those in use too."""
+        await self._client.aclose()
+        await asyncio.gather(*self.tasks, return_exceptions=True)
+
+    async def _opened(self, method: str, path: str, body: bytes, *, total: float) -> "HttpxExchange":
+        due = time.monotonic() + total
+        try:
+            response = await self._sent(method, path, body, min(self.limits.first_byte, total))
+        except StaleError:
+            response = await self._sent(method, path, body, min(self.limits.first_byte, total))
+        exchange = HttpxExchange(response, self, due)
+        if exchange.encoding not in IDENTITY:
+            exchange.close()
+            raise UpstreamMalformedError("the provider compressed what was to be plain", provider=self.provider)
+        return exchange
+
+    async def _sent(self, method: str, path: str, body: bytes, seconds: float) -> httpx.Response:
+        request = self._client.build_request(method, path, content=body or None)
+        line = Line()
+        token = current_line.set(line)
+        sending = self.keep(asyncio.create_task(self._client.send(request, stream=True)))
+        current_line.reset(token)
+        try:
+            async with asyncio.timeout(seconds):
+                return await asyncio.shield(sending)
+        except asyncio.CancelledError:
+            self._abandon(line, sending)
+            raise
+        except TimeoutError:
+            self._abandon(line, sending)
+            raise UpstreamTimeoutError("the provider did not answer in time", provider=self.provider) from None
+        except httpx.HTTPError as error:
+            raise in_our_words(error, self.provider, kept=line.kept) from error
+
+    def _abandon(self, line: Line, sending: "asyncio.Task[httpx.Response]") -> None:
+        async def clean_up() -> None:
+            await line.abort()
+            with suppress(httpx.HTTPError):  # it failed because its socket was cut
+                await (await sending).aclose()
+
+        self.keep(asyncio.create_task(clean_up()))
+
+    def keep(self, task: "asyncio.Task[T]") -> "asyncio.Task[T]":
+        """Hold on to a task that nobody awaits."""
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+        return task
+
+
+class HttpxExchange:
+    def __init__(self, response: httpx.Response, upstream: HttpxUpstream, due: float) -> None:
+        self.status = response.status_code
+        self.headers: Headers = response.headers.raw
+        self.encoding = response.headers.get("content-encoding", "").encode()
+        self._response = response
+        self._pieces: AsyncIterator[bytes] = response.aiter_raw()
+        self._upstream = upstream
+        self._due = due
+        self._at_end = False
+
+    async def read(self) -> bytes:
+        limits = self._upstream.limits
+        left = self._due - time.monotonic()
+        try:
+            async with asyncio.timeout(min(limits.idle, left)):
+                return await self._next()
+        except TimeoutError:
+            what = "did not come to an end" if left <= limits.idle else "fell silent in mid-answer"
+            raise UpstreamTimeoutError(f"the provider {what}", provider=self._upstream.provider) from None
+        except httpx.HTTPError as error:
+            raise in_our_words(error, self._upstream.provider, reading=True) from error
+
+    async def read_all(self) -> bytes:
+        """The whole body; raises UpstreamMalformedError for one over the limit, as soon as that is known."""
+        limit = self._upstream.limits.answer_bytes
+        said = self._response.headers.get("content-length", "")
+        pieces: list[bytes] = []
+        size = 0
+        while not (said.isdigit() and int(said) > limit):
+            if not (piece := await self.read()):
+                return b"".join(pieces)
+            pieces.append(piece)
+            size += len(piece)
+            if size > limit:
+                break
+        message = f"the provider's answer is larger than {limit} bytes"
+        raise UpstreamMalformedError(message, provider=self._upstream.provider)
+
+    def close(self) -> None:
+        """Httpx can only close by waiting; a task of its own waits."""
+        if not self._response.is_closed:
+            self._upstream.keep(asyncio.create_task(self._let_go()))
+
+    async def _next(self) -> bytes:
+        async for piece in self._pieces:
+            if piece:
+                return piece
+        self._at_end = True
+        return b""
+
+    async def _let_go(self) -> None:
+        """What is left of a body is mostly its last chunk: reading it saves the connection."""
+        with suppress(TimeoutError, httpx.HTTPError, httpx.StreamError):
+            async with asyncio.timeout(LINGER_SECONDS):
+                await self._next()
+        await self._response.aclose()

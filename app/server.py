@@ -1,0 +1,95 @@
+"""Runs the application until it is told to stop, and stops as `Drain` says."""
+
+import asyncio
+import socket
+from functools import partial
+from types import FrameType
+
+import structlog
+import uvicorn
+
+from app.container import Container
+from app.domain.errors import GatewayError
+from app.front import Front, FrontLimits
+from app.main import create_server
+from app.services.drain import Drain
+from app.settings import ServerSettings
+
+UNREAD = "unread"
+LAST_WORDS_SECONDS = 5.0
+
+logger = structlog.get_logger("signalbox.server")
+
+
+def bound(settings: ServerSettings) -> socket.socket:
+    """A socket that listens where the settings say; raises OSError."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((settings.host, settings.port))
+        listener.listen(2048)
+    except OSError:
+        listener.close()
+        raise
+    listener.set_inheritable(True)
+    return listener
+
+
+def serve(container: Container, listener: socket.socket) -> None:
+    """Serve until SIGTERM or SIGINT; returns when all is drained."""
+    settings = container.settings().server
+    metrics = container.monitoring.metrics()
+
+    def refused(error: GatewayError) -> None:
+        metrics.http_answered("other", UNREAD, error.status_code)
+        metrics.refused(error.word)
+
+    limits = FrontLimits(head_seconds=settings.header_seconds, body_seconds=settings.body_seconds)
+    config = uvicorn.Config(
+        create_server(container),
+        http=partial(Front, limits=limits, refused=refused),  # type: ignore[arg-type]
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=int(settings.keep_alive_seconds),
+        timeout_graceful_shutdown=int(LAST_WORDS_SECONDS),
+    )
+    DrainingServer(config, container.services.drain(), settings).run(sockets=[listener])
+
+
+class DrainingServer(uvicorn.Server):
+    """On the first signal new calls are refused while the old ones run on; on the second it stops at once."""
+
+    def __init__(self, config: uvicorn.Config, drain: Drain, settings: ServerSettings) -> None:
+        super().__init__(config)
+        self._drain = drain
+        self._settings = settings
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        if self._drain.begun:
+            self.force_exit = True
+        self._drain.begin()
+        self.should_exit = True
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listeners stay open while calls run, so that a new one is told 503 and not merely refused."""
+        logger.info("draining", seconds=self._settings.drain_seconds)
+        draining = asyncio.create_task(self._drained())
+        while not draining.done() and not self.force_exit:
+            await asyncio.wait([draining], timeout=0.1)
+        if not draining.done():
+            draining.cancel()
+            self._drain.cut()
+        self.force_exit = False  # what is left is short and must be done: logs are written, connections closed
+        await super().shutdown(sockets)
+
+    async def _drained(self) -> None:
+        await asyncio.sleep(self._settings.drain_delay_seconds)
+        if not await self._drain.empty(within=self._settings.drain_seconds):
+            logger.warning("calls are cut", after_seconds=self._settings.drain_seconds)
+            self._drain.cut()
+            await self._drain.empty(within=LAST_WORDS_SECONDS)

@@ -1,0 +1,50 @@
+"""Stopping without breaking what runs: no new calls, the old ones to their end, the last ones told."""
+
+import asyncio
+
+from app.domain.errors import ShuttingDownError
+
+RETRY_AFTER_SECONDS = 5
+
+
+class Drain:
+    """`begin` refuses new calls; `empty` waits for those on their way; `cut` cancels what is left.
+
+    A call that is cut ends as `cancelled_by_shutdown`, in mid-stream with an error event.
+    """
+
+    def __init__(self) -> None:
+        self.begun = False
+        self.cutting = False
+        self._running: set[asyncio.Task] = set()
+        self._none_left = asyncio.Event()
+        self._none_left.set()
+
+    def enter(self, task: asyncio.Task) -> None:
+        """A call begins in `task`; raises ShuttingDownError when it may not."""
+        if self.begun:
+            raise ShuttingDownError("the gateway is shutting down", retry_after=RETRY_AFTER_SECONDS)
+        self._running.add(task)
+        self._none_left.clear()
+
+    def leave(self, task: asyncio.Task) -> None:
+        self._running.discard(task)
+        if not self._running:
+            self._none_left.set()
+
+    def begin(self) -> None:
+        self.begun = True
+
+    async def empty(self, *, within: float) -> bool:
+        """Whether all calls ended within so many seconds."""
+        try:
+            async with asyncio.timeout(within):
+                await self._none_left.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    def cut(self) -> None:
+        self.cutting = True
+        for task in list(self._running):
+            task.cancel()

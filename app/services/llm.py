@@ -1,0 +1,96 @@
+"""The one service controllers call."""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+
+from app.domain.controls import AS_CONFIGURED, CacheControls
+from app.domain.errors import CallerGoneError, CancelledByShutdownError, Failure, GatewayError
+from app.domain.llm import LLMRequest, Reply
+from app.domain.principal import Principal
+from app.services.drain import Drain
+from app.services.presence import Presence
+from app.services.stages.base import Call, Handler, Stage, chain
+
+
+class LLMService:
+    """Runs a call through the stages it was built with; a new policy is a new stage."""
+
+    def __init__(self, stages: Sequence[Stage], dispatch: Handler, drain: Drain) -> None:
+        self._handle = chain(stages, dispatch)
+        self._drain = drain
+
+    async def run(
+        self,
+        request: LLMRequest,
+        *,
+        caller: Principal,
+        request_id: str,
+        presence: Presence,
+        controls: CacheControls = AS_CONFIGURED,
+    ) -> Reply:
+        """The answer, its first event at hand where it is a stream; raises GatewayError.
+
+        The call is settled when this raises, when a JSON answer is returned, or when its stream has ended: so a
+        stream that was returned must be begun, and closed.
+        """
+        call = Call(request, caller, request_id, presence, time.perf_counter(), controls)
+        task = presence.task
+        self._drain.enter(task)
+        call.on_settled(lambda _: self._drain.leave(task))
+        try:
+            reply = await self._handle(call)
+        except BaseException as error:
+            raise self._ended(call, None, error) from error
+        reply.attempts = call.attempts.rstrip(",")
+        reply.seconds_upstream = call.seconds_upstream
+        if isinstance(reply.body, bytes):
+            call.settle(reply, seconds=time.perf_counter() - call.started, error=_gone(call))
+        else:
+            reply.body = self._settled_at_its_end(reply, reply.body, call)
+        return reply
+
+    async def _settled_at_its_end(
+        self, reply: Reply, events: AsyncGenerator[bytes, None], call: Call
+    ) -> AsyncGenerator[bytes, None]:
+        first: float | None = None
+        try:
+            async with aclosing(events):
+                async for event in events:
+                    if first is None:
+                        first = time.perf_counter() - call.started
+                    yield event
+        except BaseException as error:
+            raise self._ended(call, reply, error, first) from error
+        call.settle(reply, seconds=time.perf_counter() - call.started, error=_gone(call), first=first)
+
+    def _ended(
+        self, call: Call, reply: Reply | None, error: BaseException, first: float | None = None
+    ) -> BaseException:
+        """Settle a call that failed, and say what is to be raised."""
+        if isinstance(error, asyncio.CancelledError) and self._drain.cutting:
+            call.presence.task.uncancel()
+            error = CancelledByShutdownError("the gateway has shut down before the answer was complete")
+        word = _word_of(error)
+        seconds = time.perf_counter() - call.started
+        call.attempts = call.attempts.rstrip(",")
+        call.settle(reply, seconds=seconds, error=word, provider=getattr(error, "provider", call.place), first=first)
+        if isinstance(error, GatewayError):
+            error.attempts = call.attempts
+        return error
+
+
+def _gone(call: Call) -> Failure | None:
+    """A caller may have left while others waited for the same answer."""
+    return CallerGoneError.word if call.presence.left else None
+
+
+def _word_of(error: BaseException) -> Failure:
+    match error:
+        case GatewayError():
+            return error.word
+        case asyncio.CancelledError() | GeneratorExit():
+            return CallerGoneError.word
+        case _:
+            return GatewayError.word

@@ -1,0 +1,46 @@
+from collections.abc import Sequence
+
+from dependency_injector import containers
+from dependency_injector import providers as di
+
+from app.cache.base import CacheBackend
+from app.monitoring.health.service import HealthService
+from app.monitoring.journal import Journal
+from app.monitoring.metrics import Metrics
+from app.providers.registry import ProviderRegistry
+from app.services.drain import Drain
+from app.services.keys import KeyService
+from app.services.llm import LLMService
+from app.services.stages.base import Stage
+from app.services.stages.caching import CachingStage
+from app.services.stages.coalescing import CoalescingStage
+from app.services.stages.fallback import FallbackDispatcher
+from app.services.stages.journaling import JournalingStage
+from app.services.stages.metering import MeteringStage
+from app.settings import Settings
+
+
+def _stages(settings: Settings, cache: CacheBackend, metrics: Metrics, journal: Journal) -> Sequence[Stage]:
+    """The order of the stages is the order a call meets them."""
+    stages: list[Stage] = [MeteringStage(metrics)]
+    if settings.log.calls:
+        stages.append(JournalingStage(journal))
+    if settings.cache.enabled:
+        stages.append(CachingStage(cache, settings.cache))
+        stages.append(CoalescingStage())
+    return stages
+
+
+class ServicesModule(containers.DeclarativeContainer):
+    settings = di.Dependency(instance_of=Settings)
+    cache: di.Dependency[CacheBackend] = di.Dependency()
+    registry = di.Dependency(instance_of=ProviderRegistry)
+    metrics = di.Dependency(instance_of=Metrics)
+    journal = di.Dependency(instance_of=Journal)
+    health = di.Dependency(instance_of=HealthService)
+
+    drain = di.Singleton(Drain)
+    keys = di.Singleton(KeyService, settings.provided.keys, metrics_key=settings.provided.metrics.key)
+    stages = di.Singleton(_stages, settings, cache, metrics, journal)
+    dispatch = di.Singleton(FallbackDispatcher, registry, metrics, health, settings.provided.retry)
+    llm = di.Singleton(LLMService, stages, dispatch, drain)

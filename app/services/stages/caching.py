@@ -1,0 +1,120 @@
+"""Answer from the cache when the same question was answered before."""
+
+import time
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+
+import msgspec
+
+from app.cache.base import CacheBackend
+from app.cache.keys import key_of
+from app.domain.controls import CacheControls
+from app.domain.errors import NotCachedError
+from app.domain.llm import CacheStatus, LLMRequest, Reply
+from app.domain.usage import TokenUsage
+from app.services.stages.base import Call, Handler
+from app.settings import CacheSettings
+
+
+class CachingStage:
+    """Stored is only a complete answer whose every `finish_reason` says so; a stream is stored and replayed whole.
+
+    What is read back is checked against its key: garbage, or another question's answer, is a miss.
+    """
+
+    def __init__(self, cache: CacheBackend, settings: CacheSettings, *, clock: Callable[[], float] = time.time) -> None:
+        self._cache = cache
+        self._settings = settings
+        self._finish_reasons = frozenset(settings.finish_reasons)
+        self._clock = clock
+
+    async def __call__(self, call: Call, proceed: Handler) -> Reply:
+        controls = call.controls
+        if not (controls.read or controls.store):
+            return await proceed(call)
+        key = key_of(call.request, tenant="" if self._settings.shared else call.caller.tenant)
+        if controls.read:
+            if (stored := await self._found(key, controls)) is not None:
+                return self._replay(call.request, stored)
+            if controls.only_if_cached:
+                raise NotCachedError("no stored answer, and only-if-cached was asked for")
+            if controls.store:
+                call.key = key
+        reply = await proceed(call)
+        if reply.cache is CacheStatus.BYPASS:
+            reply.cache = CacheStatus.MISS if controls.read else CacheStatus.BYPASS
+            if controls.store:
+                self._remember(key, call, reply)
+        return reply
+
+    async def _found(self, key: bytes, controls: CacheControls) -> "_Stored | None":
+        if (value := await self._cache.get(key)) is None:
+            return None
+        try:
+            stored = _decode(value)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            self._cache.size.errors += 1
+            return None
+        if stored.key != key:
+            self._cache.size.errors += 1
+            return None
+        age = self._clock() - stored.made_at
+        return stored if controls.max_age is None or age <= controls.max_age else None
+
+    def _replay(self, request: LLMRequest, stored: "_Stored") -> Reply:
+        age = max(self._clock() - stored.made_at, 0.0)
+        return Reply(
+            body=_replayed(stored.body) if stored.stream else stored.body,
+            provider=stored.provider,
+            model=request.model,
+            usage=stored.usage,
+            complete=True,
+            cache=CacheStatus.HIT,
+            age=age,
+            ttl=stored.ttl - age,
+        )
+
+    def _remember(self, key: bytes, call: Call, reply: Reply) -> None:
+        ttl = call.controls.ttl or self._settings.ttl_seconds
+        if isinstance(reply.body, bytes):
+            self._store(key, reply, reply.body, stream=False, ttl=ttl)
+        else:
+            reply.body = self._recorded(key, reply, reply.body, ttl)
+
+    def _store(self, key: bytes, reply: Reply, body: bytes, *, stream: bool, ttl: float) -> None:
+        fits = len(body) <= self._settings.max_entry_bytes
+        if fits and reply.complete and self._finish_reasons.issuperset(reply.finish_reasons):
+            stored = _Stored(key, reply.provider, self._clock(), ttl, stream, reply.usage, body)
+            self._cache.set(key, _encode(stored), ttl=ttl)
+
+    async def _recorded(
+        self, key: bytes, reply: Reply, events: AsyncGenerator[bytes, None], ttl: float
+    ) -> AsyncGenerator[bytes, None]:
+        seen: list[bytes] = []
+        size = 0
+        async with aclosing(events):
+            async for event in events:
+                size += len(event)
+                if size <= self._settings.max_entry_bytes:
+                    seen.append(event)
+                yield event
+        if size <= self._settings.max_entry_bytes and reply.finish_reasons:
+            self._store(key, reply, b"".join(seen), stream=True, ttl=ttl)
+
+
+async def _replayed(events: bytes) -> AsyncGenerator[bytes, None]:
+    yield events
+
+
+class _Stored(msgspec.Struct, array_like=True):
+    key: bytes
+    provider: str
+    made_at: float
+    ttl: float
+    stream: bool
+    usage: TokenUsage
+    body: bytes
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(_Stored).decode

@@ -1,0 +1,107 @@
+"""The last stage: ask the targets in turn until one answers."""
+
+import asyncio
+import random
+import time
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+
+from app.domain.errors import GatewayError, NoTargetError
+from app.domain.llm import Reply
+from app.domain.upstream_errors import UpstreamError
+from app.monitoring.health.service import HealthService
+from app.monitoring.metrics import Metrics
+from app.providers.registry import ProviderRegistry, Target
+from app.services.stages.base import Call
+from app.settings import RetrySettings
+
+
+class FallbackDispatcher:
+    """The same target again, where that is safe; then the next one. The last one's answer is the caller's.
+
+    Nothing is tried again after the first byte of an answer.
+    """
+
+    def __init__(
+        self,
+        registry: ProviderRegistry,
+        metrics: Metrics,
+        health: HealthService,
+        settings: RetrySettings,
+        *,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        self._registry = registry
+        self._metrics = metrics
+        self._health = health
+        self._settings = settings
+        self._chance = chance
+
+    async def __call__(self, call: Call) -> Reply:
+        last: GatewayError | None = None
+        retries = 0
+        for target in await self._registry.targets_for(call.request.model):
+            while True:
+                try:
+                    return await self._attempt(call, target)
+                except UpstreamError as error:
+                    last = error
+                wait = self._wait(last, retries)
+                if wait is None:
+                    break
+                retries += 1
+                await asyncio.sleep(wait)
+            if not last.fallback:
+                break
+        raise last or NoTargetError(f"nobody serves {call.request.model!r} now", retry_after=1)
+
+    def _wait(self, error: UpstreamError, retries: int) -> float | None:
+        """Seconds until the same target may be asked again, or None where it may not."""
+        settings = self._settings
+        if not error.retry or retries >= settings.max_retries:
+            return None
+        if error.retry_after is not None:
+            return error.retry_after if error.retry_after <= settings.max_wait_seconds else None
+        wait: float = min(settings.backoff_seconds * 2.0**retries, settings.max_wait_seconds)
+        return wait * (0.5 + self._chance() / 2)
+
+    async def _attempt(self, call: Call, target: Target) -> Reply:
+        name = target.provider.name
+        self._metrics.moved(call.place, name)
+        call.place = name
+        started = time.perf_counter()
+        try:
+            reply = await target.provider.answer(call.request, model=target.model)
+        except UpstreamError as error:
+            self._failed(call, name, error, time.perf_counter() - started)
+            call.attempts += f"{name}:{error.word},"
+            raise
+        seconds = time.perf_counter() - started
+        call.seconds_upstream += seconds
+        call.attempts += f"{name}:ok"
+        self._metrics.attempted(name, seconds)
+        if isinstance(reply.body, bytes):
+            self._health.attempted(name, None, hurts=False)
+        else:
+            reply.body = self._watched(call, reply, reply.body)
+        return reply
+
+    async def _watched(
+        self, call: Call, reply: Reply, events: AsyncGenerator[bytes, None]
+    ) -> AsyncGenerator[bytes, None]:
+        """A stream that breaks is a failed attempt too, though nobody else may be asked any more."""
+        try:
+            async with aclosing(events):
+                async for event in events:
+                    yield event
+        except UpstreamError as error:
+            call.attempts = f"{call.attempts.removesuffix(':ok')}:{error.word}"
+            self._metrics.stream_broke(reply.provider, error.word)
+            self._health.attempted(reply.provider, error.word, hurts=error.hurts)
+            raise
+        self._health.attempted(reply.provider, None, hurts=False)
+
+    def _failed(self, call: Call, name: str, error: UpstreamError, seconds: float) -> None:
+        call.seconds_upstream += seconds
+        self._metrics.attempted(name, seconds, error.word)
+        self._health.attempted(name, error.word, hurts=error.hurts)

@@ -1,0 +1,41 @@
+"""What the operator decides: defaults in the code, then the file, then the environment; read once, never changed."""
+
+from app.settings.checking import is_loopback
+from app.settings.draft import ConfigError
+from app.settings.loading import Loaded, effective, load
+from app.settings.model import (
+    CacheSettings,
+    CorsSettings,
+    HealthSettings,
+    KeySettings,
+    LogSettings,
+    MetricsSettings,
+    ProviderSettings,
+    RetrySettings,
+    Secret,
+    ServerSettings,
+    Settings,
+    Timeouts,
+    style_of,
+)
+
+__all__ = [
+    "CacheSettings",
+    "ConfigError",
+    "CorsSettings",
+    "HealthSettings",
+    "KeySettings",
+    "Loaded",
+    "LogSettings",
+    "MetricsSettings",
+    "ProviderSettings",
+    "RetrySettings",
+    "Secret",
+    "ServerSettings",
+    "Settings",
+    "Timeouts",
+    "effective",
+    "is_loopback",
+    "load",
+    "style_of",
+]

@@ -1,0 +1,81 @@
+"""What types cannot say: whether the settings make sense together."""
+
+from ipaddress import ip_address
+from urllib.parse import urlsplit
+
+from app.settings.draft import ConfigError, Draft
+from app.settings.model import ProviderSettings, Settings
+
+LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+
+
+def check(settings: Settings, draft: Draft) -> None:
+    """Raises ConfigError for the first thing that cannot work."""
+    for name, provider in settings.providers.items():
+        _check_provider(name, provider, draft)
+    if len(settings.providers) > 1 and any(each.kind == "demo" for each in settings.providers.values()):
+        raise ConfigError("providers", "the demo never answers beside real providers")
+    for model, targets in settings.routes.items():
+        _check_route(model, targets, settings, draft)
+    holders: dict[str, str] = {}
+    for name, key in settings.keys.items():
+        _check_key(name, key.key, draft)
+        if key.key in holders:
+            raise ConfigError(f"keys.{name}", f"is the same key as keys.{holders[key.key]}")
+        holders[key.key] = name
+    if settings.server.insecure_allow_unauthenticated:
+        path = ("server", "insecure_allow_unauthenticated")
+        raise ConfigError(".".join(path), "is a flag of the command line only", origin=draft.origin_of(path))
+    if settings.cache.backend == "redis" and not settings.cache.url:
+        raise ConfigError("cache.url", "is needed for the Redis backend, as in redis://localhost:6379/0")
+    if settings.cache.url and urlsplit(settings.cache.url).scheme not in {"redis", "rediss", "unix"}:
+        raise ConfigError("cache.url", "must start with redis://, rediss:// or unix://", origin=_origin(draft))
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches what listens on `host`."""
+    if host in LOOPBACK:
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _origin(draft: Draft) -> str:
+    return draft.origin_of(("cache", "url"))
+
+
+def _check_provider(name: str, provider: ProviderSettings, draft: Draft) -> None:
+    path = f"providers.{name}"
+    if not name or not name.isascii() or not name.isprintable() or set(name) & set('/:, "'):
+        raise ConfigError(path, "a provider's name is letters, digits, - and _")
+    if provider.kind == "demo":
+        return
+    url = urlsplit(provider.base_url)
+    if not provider.base_url:
+        raise ConfigError(f"{path}.base_url", "is missing", origin=draft.origin_of(("providers", name)))
+    if url.scheme not in {"http", "https"} or not url.hostname or url.query or url.fragment:
+        raise ConfigError(f"{path}.base_url", "must be an http:// or https:// address without a query")
+    for header, value in {**provider.headers, "authorization": provider.api_key}.items():
+        if not (header.isascii() and header.isprintable() and value.isascii() and value.isprintable()):
+            raise ConfigError(f"{path}.headers.{header}", "must be visible ASCII characters")
+
+
+def _check_route(model: str, targets: tuple[str, ...], settings: Settings, draft: Draft) -> None:
+    path = f"routes.{model}"
+    origin = draft.origin_of(("routes", model))
+    if not targets:
+        raise ConfigError(path, "needs at least one target, written provider:model", origin=origin)
+    for target in targets:
+        provider, colon, name = target.partition(":")
+        if not (colon and name):
+            raise ConfigError(path, f"the target {target!r} is not written provider:model", origin=origin)
+        if provider not in settings.providers:
+            raise ConfigError(path, f"the target {target!r} names no configured provider", origin=origin)
+
+
+def _check_key(name: str, key: str, draft: Draft) -> None:
+    if not key.isascii() or not key.isprintable() or " " in key or not key:
+        origin = draft.origin_of(("keys", name, "key"))
+        raise ConfigError(f"keys.{name}.key", "must be visible ASCII characters without spaces", origin=origin)

@@ -1,0 +1,79 @@
+"""A tree of values under construction that remembers where each one came from."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+Path = tuple[str, ...]
+
+
+class ConfigError(Exception):
+    """A setting that cannot be: its dotted path (or file, or variable) and what is wrong with it."""
+
+    def __init__(self, path: str, message: str, *, origin: str = "") -> None:
+        super().__init__(f"{path}: {message}" + (f" (from {origin})" if origin else ""))
+        self.path = path
+
+
+class Draft:
+    def __init__(self) -> None:
+        self.tree: dict[str, Any] = {}
+        self.origins: dict[Path, str] = {}
+        self.notices: list[str] = []
+
+    def put(self, path: Path, value: Any, origin: str) -> None:
+        """Set one value; what stood there before is forgotten."""
+        *parents, leaf = path
+        section = self.tree
+        for depth, parent in enumerate(parents):
+            section = section.setdefault(parent, {})
+            if not isinstance(section, dict):
+                raise ConfigError(".".join(path[: depth + 1]), "is a value and has no settings below it", origin=origin)
+        section[leaf] = value
+        self.origins[path] = origin
+
+    def merge(self, values: Mapping[str, Any], origin: str, *, under: Path = ()) -> None:
+        for key, value in values.items():
+            path = (*under, str(key))
+            if isinstance(value, Mapping) and value:
+                self.merge(value, origin, under=path)
+            elif value is not None or len(path) > 1:
+                self.put(path, {} if value is None and self._is_row(path) else value, origin)
+
+    def notice(self, text: str) -> None:
+        if text not in self.notices:
+            self.notices.append(text)
+
+    def rows(self, section: str) -> dict[str, Any]:
+        rows = self.tree.setdefault(section, {})
+        if not isinstance(rows, dict):
+            raise ConfigError(section, "must be a mapping", origin=self.origins.get((section,), ""))
+        return rows
+
+    def row(self, section: str, written: str) -> str:
+        """The name of the row that `written` means: variables know neither case nor punctuation."""
+        return next((name for name in self.rows(section) if folded(name) == folded(written)), "")
+
+    def origin_of(self, path: Path) -> str:
+        """Where the value at `path`, or the nearest one around it, came from."""
+        while path:
+            if path in self.origins:
+                return self.origins[path]
+            path = path[:-1]
+        return "default"
+
+    @staticmethod
+    def _is_row(path: Path) -> bool:
+        return len(path) == 2 and path[0] in {"providers", "keys"}
+
+
+def folded(name: str) -> str:
+    return "".join(letter if letter.isalnum() else "_" for letter in name).upper()
+
+
+def leaves(tree: Mapping[str, Any], *, under: Path = ()) -> Iterator[tuple[Path, Any]]:
+    """Every value below a mapping with its path, in order."""
+    for key, value in tree.items():
+        if isinstance(value, Mapping) and value:
+            yield from leaves(value, under=(*under, key))
+        else:
+            yield (*under, key), value

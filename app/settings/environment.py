@@ -1,0 +1,164 @@
+"""What the environment says: our own `SIGNALBOX__SECTION__KEY`, provider keys, and the names people already use."""
+
+import re
+from collections.abc import Mapping
+from hashlib import sha256
+from pathlib import Path as File
+from typing import Any, get_args, get_origin
+from urllib.parse import quote
+
+import msgspec
+
+from app.settings import known
+from app.settings.draft import ConfigError, Draft, Path, folded
+from app.settings.model import Settings
+
+PREFIX = "SIGNALBOX__"
+API_KEYS = "SIGNALBOX_API_KEYS"
+SECRETS = ("_KEY", "_KEYS", "_URL", "_PASSWORD")
+
+_api_key = re.compile(r"([A-Z][A-Z0-9_]*)_API_KEY").fullmatch
+
+
+def with_files_read(environ: Mapping[str, str]) -> dict[str, str]:
+    """The environment without empty values; `X_FILE` is read into `X` where X is a secret we know."""
+    found = {name: value for name, value in environ.items() if value}
+    for name, path in list(found.items()):
+        base = name.removesuffix("_FILE")
+        if base == name or not _is_our_secret(base):
+            continue
+        if base in found:
+            raise ConfigError(name, f"is set together with {base}; one of them is enough")
+        try:
+            found[base] = File(path).read_text().strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(name, f"cannot be read: {error}") from None
+    return found
+
+
+def read_into(draft: Draft, environ: Mapping[str, str]) -> None:
+    for name, legacy in known.VARIABLES.items():
+        if name in environ:
+            draft.put(legacy.path, _value(name, environ[name], legacy.read), f"environment {name}")
+            if legacy.unit:
+                draft.notice(legacy.unit)
+    _redis(draft, environ)
+    _providers(draft, environ)
+    _site(draft, environ)
+    _timeouts(draft, environ)
+    _keys(draft, environ)
+    for name, value in environ.items():
+        if name.startswith(PREFIX):
+            _own(draft, name, value)
+
+
+def _is_our_secret(name: str) -> bool:
+    if name.startswith(PREFIX) or name == API_KEYS or name in {"REDIS_URL", "REDIS_PASSWORD"}:
+        return name.endswith(SECRETS)
+    return _api_key(name) is not None and not name.startswith(known.NEVER_A_PROVIDER)
+
+
+def _value(name: str, text: str, read: Any) -> Any:
+    try:
+        return read(text)
+    except ValueError:
+        raise ConfigError(name, f"{text!r} is not a number") from None
+
+
+def _redis(draft: Draft, environ: Mapping[str, str]) -> None:
+    host = environ.get("REDIS_HOST")
+    if host and "REDIS_URL" not in environ:
+        password = f":{quote(environ['REDIS_PASSWORD'], safe='')}@" if "REDIS_PASSWORD" in environ else ""
+        url = f"redis://{password}{host}:{environ.get('REDIS_PORT', '6379')}/{environ.get('REDIS_DB', '0')}"
+        draft.put(("cache", "url"), url, "environment REDIS_HOST")
+
+
+def _providers(draft: Draft, environ: Mapping[str, str]) -> None:
+    found = [match[1] for name in environ if (match := _api_key(name)) and not name.startswith(known.NEVER_A_PROVIDER)]
+    order = [folded(name) for name in known.BASE_URLS]
+    for name in sorted(found, key=lambda each: (order.index(each) if each in order else len(order), each)):
+        row = _row(draft, name) or (name.lower() if f"{name}_BASE_URL" in environ else "")
+        if row:
+            draft.put(("providers", row, "api_key"), environ[f"{name}_API_KEY"], f"environment {name}_API_KEY")
+    for row in draft.rows("providers"):
+        for name in _variable_names(row):
+            if f"{name}_BASE_URL" in environ:
+                draft.put(("providers", row, "base_url"), environ[f"{name}_BASE_URL"], f"environment {name}_BASE_URL")
+
+
+def _row(draft: Draft, name: str) -> str:
+    """The row a variable's NAME means: one that is there, else a well-known one."""
+    meant = known.VARIABLE_NAMES.get(name, name)
+    return draft.row("providers", meant) or next(
+        (each for each in known.BASE_URLS if folded(each) == folded(meant)), ""
+    )
+
+
+def _variable_names(row: str) -> list[str]:
+    return [folded(row), *(name for name, meant in known.VARIABLE_NAMES.items() if folded(meant) == folded(row))]
+
+
+def _site(draft: Draft, environ: Mapping[str, str]) -> None:
+    """OpenRouter ranks applications by these two."""
+    for row, values in draft.rows("providers").items():
+        address = (values or {}).get("base_url", "") if isinstance(values, dict) else ""
+        if row not in {"openrouter", "openrouterOpenAI"} and "openrouter.ai" not in str(address):
+            continue
+        for variable, header in (("SITE_URL", "HTTP-Referer"), ("SITE_NAME", "X-Title")):
+            if variable in environ:
+                draft.put(("providers", row, "headers", header), environ[variable], f"environment {variable}")
+
+
+def _timeouts(draft: Draft, environ: Mapping[str, str]) -> None:
+    for row in draft.rows("providers"):
+        for name in (known.REQUEST_TIMEOUT, f"{folded(row)}{known.ROW_TIMEOUT}"):
+            if name in environ:
+                number = _value(name, environ[name], float)
+                taken = "milliseconds" if number >= 1000 else "seconds"
+                draft.notice(f"{name}={environ[name]} is taken as {taken}")
+                seconds = number / 1000 if number >= 1000 else number
+                draft.put(("providers", row, "timeouts", "total"), seconds, f"environment {name}")
+
+
+def _keys(draft: Draft, environ: Mapping[str, str]) -> None:
+    """`name=key,…` or plain keys; a plain one is named by its digest, so that names do not move when one is removed."""
+    for each in known.commas(environ.get(API_KEYS, "")):
+        name, sign, key = each.partition("=")
+        if not (sign and key.strip("=")):
+            name, key = f"key-{sha256(b'name of ' + each.encode()).hexdigest()[:8]}", each
+        draft.put(("keys", name.strip(), "key"), key.strip(), f"environment {API_KEYS}")
+
+
+def _own(draft: Draft, name: str, text: str) -> None:
+    written = name.removeprefix(PREFIX).split("__")
+    if written[-1].endswith("_FILE") and f"{name.removesuffix('_FILE')}".endswith(SECRETS):
+        return
+    path = (written[0].lower(), *written[1:])
+    if path[0] in {"providers", "keys", "routes"} and len(path) > 1:
+        row = draft.row(path[0], path[1]) or (_row(draft, path[1]) if path[0] == "providers" else "")
+        path = (path[0], row or path[1].lower(), *(each.lower() for each in path[2:]))
+    else:
+        path = tuple(each.lower() for each in path)
+    draft.put(path, _parsed(path, text), f"environment {name}")
+
+
+def _parsed(path: Path, text: str) -> Any:
+    """Lists may be written with commas, anything as JSON."""
+    if text[:1] in {"[", "{"}:
+        try:
+            return msgspec.json.decode(text)
+        except msgspec.DecodeError:
+            return text
+    return known.commas(text) if get_origin(_type_at(path)) is tuple else text
+
+
+def _type_at(path: Path) -> Any:
+    kind: Any = Settings
+    for name in path:
+        if get_origin(kind) is dict:
+            kind = get_args(kind)[1]
+        elif isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+            kind = next((each.type for each in msgspec.structs.fields(kind) if each.name == name), None)
+        else:
+            return None
+    return kind

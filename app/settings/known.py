@@ -1,0 +1,67 @@
+"""Names other software taught people: well-known providers, and variables of the systems this one replaces."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+OPENROUTER = "https://openrouter.ai/api/v1"
+
+# The order is the order in which providers found in the environment are asked.
+BASE_URLS = {
+    "openrouter": OPENROUTER,
+    "openai": "https://api.openai.com/v1",
+    "groq": "https://api.groq.com/openai/v1",
+    "mistral": "https://api.mistral.ai/v1",
+    "deepseek": "https://api.deepseek.com/v1",
+    "together": "https://api.together.xyz/v1",
+    "fireworks": "https://api.fireworks.ai/inference/v1",
+    "xai": "https://api.x.ai/v1",
+    "openrouterOpenAI": OPENROUTER,
+}
+PREFIX_ONLY = frozenset({"openrouterOpenAI"})
+VARIABLE_NAMES = {"OPENROUTER_OPENAI": "openrouterOpenAI"}
+NEVER_A_PROVIDER = ("SIGNALBOX_", "NOMYO_")
+
+
+class Legacy(NamedTuple):
+    """Where a value goes, how it is read, and what to say when systems disagree about its unit."""
+
+    path: tuple[str, ...]
+    read: Callable[[str], Any] = str
+    unit: str = ""
+
+
+def seconds(text: str) -> float:
+    return float(text)
+
+
+def milliseconds(text: str) -> float:
+    return float(text) / 1000
+
+
+def megabytes(text: str) -> int:
+    return int(float(text) * 1024 * 1024)
+
+
+def commas(text: str) -> list[str]:
+    return [each.strip() for each in text.split(",") if each.strip()]
+
+
+# Of two names for one value the later in this table wins.
+VARIABLES = {
+    "UVICORN_HOST": Legacy(("server", "host")),
+    "UVICORN_PORT": Legacy(("server", "port")),
+    "HOST": Legacy(("server", "host")),
+    "PORT": Legacy(("server", "port")),
+    "MAX_REQUEST_SIZE_MB": Legacy(("server", "max_body_bytes"), megabytes),
+    "LOG_LEVEL": Legacy(("log", "level"), str.lower),
+    "LOG_FORMAT": Legacy(("log", "format"), str.lower),
+    "CACHE_ENABLED": Legacy(("cache", "enabled")),
+    "CACHE_TTL": Legacy(("cache", "ttl_seconds"), seconds, "CACHE_TTL is taken as seconds"),
+    "REDIS_CACHE_TTL": Legacy(("cache", "ttl_seconds"), seconds),
+    "REDIS_URL": Legacy(("cache", "url")),
+    "MAX_RETRIES": Legacy(("retry", "max_retries"), lambda text: min(int(text), 2)),
+    "CORS_ORIGINS": Legacy(("cors", "origins"), commas),
+}
+# Milliseconds for every provider, or for one row, by the guide that documents them.
+REQUEST_TIMEOUT = "REQUEST_TIMEOUT"
+ROW_TIMEOUT = "_TIMEOUT"

@@ -1,0 +1,146 @@
+"""Reads the settings once and says of each where it came from."""
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, get_args, get_origin
+
+import msgspec
+from msgspec import Struct
+
+from app.settings import known
+from app.settings.checking import check
+from app.settings.draft import ConfigError, Draft, leaves
+from app.settings.environment import read_into, with_files_read
+from app.settings.model import Secret, Settings
+
+DEFAULT_FILE = Path("config/signalbox.yaml")
+CONFIG = "SIGNALBOX_CONFIG"
+
+_variable = re.compile(r"\$\{(\w+)(?::-(.*))?\}").fullmatch
+
+
+class Loaded(Struct, frozen=True):
+    """`origins` has a dotted path for every value that is not a default; `notices` are for the operator to read."""
+
+    settings: Settings
+    origins: dict[str, str]
+    notices: list[str]
+    file: Path | None
+
+
+def load(config: Path | None = None, environ: Mapping[str, str] = os.environ) -> Loaded:
+    """Defaults, then the file, then the environment.
+
+    The file is `config`, else the one `SIGNALBOX_CONFIG` names, else `config/signalbox.yaml` in the working
+    directory if there is one. Raises ConfigError naming the offending path.
+    """
+    draft = Draft()
+    variables = with_files_read(environ)
+    file = config or (Path(variables[CONFIG]) if CONFIG in variables else None)
+    if file is None and DEFAULT_FILE.exists():
+        file = DEFAULT_FILE
+    if file is not None:
+        draft.merge(_expanded(_read(file), variables), str(file))
+    read_into(draft, variables)
+    _complete(draft)
+    settings = Settings(**{name: _section(draft, name, kind) for name, kind in _sections() if name in draft.tree})
+    unknown = draft.tree.keys() - {name for name, _ in _sections()}
+    if unknown:
+        path = min(unknown)
+        raise ConfigError(path, "is no section of the configuration", origin=draft.origin_of((path,)))
+    check(settings, draft)
+    return Loaded(settings, {".".join(path): origin for path, origin in draft.origins.items()}, draft.notices, file)
+
+
+def _read(file: Path) -> Mapping[str, Any]:
+    try:
+        decoded = msgspec.yaml.decode(file.read_bytes())
+    except OSError as error:
+        raise ConfigError(str(file), f"cannot be read: {error.strerror}") from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(str(file), f"is not YAML: {error}") from None
+    if decoded is None:
+        return {}
+    if not isinstance(decoded, Mapping):
+        raise ConfigError(str(file), "must hold a mapping of sections")
+    return decoded
+
+
+def _expanded(value: Any, variables: Mapping[str, str]) -> Any:
+    """`${NAME}` and `${NAME:-otherwise}`, where that is the whole value."""
+    match value:
+        case dict():
+            return {key: _expanded(each, variables) for key, each in value.items()}
+        case list():
+            return [_expanded(each, variables) for each in value]
+        case str() if written := _variable(value):
+            if written[1] not in variables and written[2] is None:
+                raise ConfigError(value, "names a variable that is not set")
+            return variables.get(written[1], written[2])
+    return value
+
+
+def _complete(draft: Draft) -> None:
+    """Usual addresses of well-known rows; the demo when there is no provider at all."""
+    rows = draft.rows("providers")
+    for name, row in rows.items():
+        if isinstance(row, dict) and row.get("kind") != "demo":
+            if not row.get("base_url") and name in known.BASE_URLS:
+                draft.put(("providers", name, "base_url"), known.BASE_URLS[name], "usual address")
+            if name in known.PREFIX_ONLY:
+                row.setdefault("prefix_only", True)
+    if not rows:
+        draft.put(("providers", "demo", "kind"), "demo", "built in: no provider is configured")
+
+
+def _sections() -> list[tuple[str, Any]]:
+    return [(each.name, each.type) for each in msgspec.structs.fields(Settings)]
+
+
+def _section(draft: Draft, name: str, kind: Any) -> Any:
+    value = draft.tree[name]
+    if get_origin(kind) is dict and isinstance(value, dict):
+        row_kind = get_args(kind)[1]
+        return {row: _converted(draft, each, row_kind, (name, row)) for row, each in value.items()}
+    return _converted(draft, value, kind, (name,))
+
+
+def _converted(draft: Draft, value: Any, kind: Any, path: tuple[str, ...]) -> Any:
+    try:
+        return msgspec.convert(value, kind, strict=False, dec_hook=_decode)
+    except msgspec.ValidationError as error:
+        message, _, place = str(error).partition(" - at `$")
+        path = (*path, *(each for each in re.split(r"[.\[\]]+", place.rstrip("`")) if each))
+        if unknown := re.fullmatch(r"Object contains unknown field `(.*)`", message):
+            path, message = (*path, unknown[1]), "is not a setting"
+        raise ConfigError(".".join(path), message, origin=draft.origin_of(path)) from None
+
+
+def _decode(kind: type[Any], value: Any) -> Any:
+    if kind is Secret:
+        if not isinstance(value, str):
+            raise msgspec.ValidationError("Expected `str`")
+        return Secret(value)
+    raise NotImplementedError(kind)
+
+
+def effective(loaded: Loaded) -> list[tuple[str, str, str]]:
+    """Path, value and origin of every setting, secrets masked."""
+    tree = msgspec.to_builtins(loaded.settings, enc_hook=str)
+    rows = []
+    for path, value in leaves(tree):
+        dotted = ".".join(path)
+        rows.append((dotted, masked(path, value), loaded.origins.get(dotted, "default")))
+    return rows
+
+
+def masked(path: tuple[str, ...], value: Any) -> str:
+    """Secrets and header values are never shown, not even in part; of a URL only its password is hidden."""
+    text = msgspec.json.encode(value).decode() if not isinstance(value, str) else value
+    if not value:
+        return text or '""'
+    if path[-1] in {"api_key", "key"} or "headers" in path:
+        return "***"
+    return re.sub(r"//[^/@]*@", "//***@", text)

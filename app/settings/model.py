@@ -1,0 +1,154 @@
+"""The settings as one frozen tree; units stand in the names, ranges in the types."""
+
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct, field
+
+Seconds = Annotated[float, Meta(gt=0)]
+Port = Annotated[int, Meta(ge=0, le=65535)]
+Size = Annotated[int, Meta(ge=1)]
+Percent = Annotated[float, Meta(gt=0, le=100)]
+
+MIB = 1024 * 1024
+
+
+class Secret(str):
+    """A string that does not print itself."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "Secret('***')"
+
+
+class Section(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    pass
+
+
+class ServerSettings(Section, frozen=True):
+    """Where it listens and what it takes; `drain_*` say how it stops."""
+
+    host: str = "127.0.0.1"
+    port: Port = 12434
+    max_body_bytes: Size = 10 * MIB
+    header_seconds: Seconds = 5
+    body_seconds: Seconds = 30
+    keep_alive_seconds: Seconds = 75
+    drain_seconds: Annotated[float, Meta(ge=0)] = 30
+    drain_delay_seconds: Annotated[float, Meta(ge=0)] = 0
+    insecure_allow_unauthenticated: bool = False
+    """Listening beyond this machine without keys; a flag of the command line only."""
+
+
+class LogSettings(Section, frozen=True):
+    """`auto` is for people on a terminal and JSON elsewhere; `calls` is the line for every settled call."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["auto", "json", "console"] = "auto"
+    calls: bool = True
+
+
+class CacheSettings(Section, frozen=True):
+    """`auto` takes Redis when a URL is configured, else memory."""
+
+    enabled: bool = True
+    backend: Literal["auto", "memory", "redis"] = "auto"
+    url: Secret = Secret("")
+    ttl_seconds: Seconds = 3600
+    max_bytes: Size = 16 * MIB
+    max_entry_bytes: Size = MIB
+    finish_reasons: tuple[str, ...] = ("stop",)
+    timeout_seconds: Seconds = 0.05
+    shared: bool = False
+    """Tenants see each other's answers."""
+
+
+class RetrySettings(Section, frozen=True):
+    """The same target again, `max_retries` times per call; waits are jittered, and at most `max_wait_seconds`."""
+
+    max_retries: Annotated[int, Meta(ge=0, le=2)] = 2
+    backoff_seconds: Seconds = 0.2
+    max_wait_seconds: Seconds = 5
+
+
+class Timeouts(Section, frozen=True):
+    """Seconds for one attempt; `stream_total` takes the place of `total` for streams."""
+
+    connect: Seconds = 5
+    first_byte: Seconds = 60
+    idle: Seconds = 60
+    total: Seconds = 600
+    stream_total: Seconds = 1800
+
+
+class ProviderSettings(Section, frozen=True):
+    """One upstream. `models` spares a server that has no `/models` the question."""
+
+    kind: Literal["openai_compatible", "demo"] = "openai_compatible"
+    base_url: str = ""
+    api_key: Secret = Secret("")
+    headers: dict[str, str] = {}
+    models: tuple[str, ...] = ()
+    prefix_only: bool = False
+    """Its models are reached as `name/model` only."""
+    critical: bool = False
+    timeouts: Timeouts = field(default_factory=Timeouts)
+    max_connections: Size = 512
+
+
+class HealthSettings(Section, frozen=True):
+    """Thresholds are percent, of the event loop's lag milliseconds."""
+
+    fail_on: Literal["any", "all", "critical"] = "any"
+    public_details: bool | None = None
+    interval_seconds: Seconds = 30
+    timeout_seconds: Seconds = 2
+    cpu_threshold: Percent = 80
+    memory_threshold: Percent = 90
+    disk_threshold: Percent = 90
+    event_loop_threshold_ms: Seconds = 250
+
+
+class MetricsSettings(Section, frozen=True):
+    """`key` opens /metrics and nothing else."""
+
+    public: bool = False
+    key: Secret = Secret("")
+
+
+class CorsSettings(Section, frozen=True):
+    origins: tuple[str, ...] = ()
+
+
+class KeySettings(Section, frozen=True):
+    """The name is the row's; the tenant too, unless it is given."""
+
+    key: Secret
+    tenant: str = ""
+
+
+class Settings(Section, frozen=True):
+    server: ServerSettings = field(default_factory=ServerSettings)
+    log: LogSettings = field(default_factory=LogSettings)
+    cache: CacheSettings = field(default_factory=CacheSettings)
+    retry: RetrySettings = field(default_factory=RetrySettings)
+    health: HealthSettings = field(default_factory=HealthSettings)
+    metrics: MetricsSettings = field(default_factory=MetricsSettings)
+    cors: CorsSettings = field(default_factory=CorsSettings)
+    keys: dict[str, KeySettings] = {}
+    providers: dict[str, ProviderSettings] = {}
+    routes: dict[str, tuple[str, ...]] = {}
+
+    def secrets(self) -> list[str]:
+        """Every secret in the tree, for taking them out of other people's texts."""
+        found: list[str] = [each.api_key for each in self.providers.values()]
+        found += [each.key for each in self.keys.values()]
+        found += [self.cache.url, self.cache.url.partition("@")[0].rpartition(":")[2], self.metrics.key]
+        return [each for each in found if each]
+
+
+def style_of(log: LogSettings, *, terminal: bool) -> Literal["json", "console"]:
+    """How log lines are written where `auto` leaves it open."""
+    if log.format == "auto":
+        return "console" if terminal else "json"
+    return log.format

@@ -1,0 +1,46 @@
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.processes import GatewayProcess, ProviderProcess, gateway_process, provider_process
+
+FAST = {"connect": 1.0, "first_byte": 1.0, "idle": 1.0, "total": 4.0, "stream_total": 4.0}
+PROVIDER_KEY = "sk-provider-secret-0123456789"
+
+
+@pytest.fixture(scope="session")
+def provider() -> Iterator[ProviderProcess]:
+    with provider_process() as process:
+        yield process
+
+
+@pytest.fixture(scope="session")
+def gateway(provider: ProviderProcess, tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
+    """A gateway with two providers, `primary` and `backup`, that are one scripted process.
+
+    Any model is reached as `primary/<model>`; impatient, so that what times out does so soon.
+    """
+    rows = {
+        name: {"base_url": provider.base_url(name), "api_key": PROVIDER_KEY, "timeouts": FAST}
+        for name in ("primary", "backup")
+    }
+    config = {
+        "providers": rows,
+        "routes": {"both": ["primary:both-first", "backup:both-second"]},
+        "retry": {"backoff_seconds": 0.01, "max_wait_seconds": 2.0},
+        "server": {"max_body_bytes": 1_000_000, "header_seconds": 2, "body_seconds": 2},
+    }
+    with gateway_process(tmp_path_factory.mktemp("gateway"), config) as process:
+        yield process
+
+
+@pytest.fixture
+def model(request: pytest.FixtureRequest) -> str:
+    """A name no other test uses."""
+    return "".join(letter if letter.isalnum() else "-" for letter in request.node.name)[:120].strip("-")
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    return tmp_path
