@@ -8,6 +8,7 @@ from typing import TypeVar
 
 import httpx
 
+from app.domain.errors import QueueTimeoutError
 from app.domain.upstream_errors import UpstreamMalformedError, UpstreamTimeoutError
 from app.providers.upstream.base import DEFAULT_LIMITS, Answer, Headers, Limits
 from app.providers.upstream.line import Line, WatchedBackend, current_line
@@ -29,20 +30,16 @@ class HttpxUpstream:
         self.provider = provider
         self.limits = limits
         self.tasks: set[asyncio.Task[object]] = set()
-        transport = httpx.AsyncHTTPTransport(
-            limits=httpx.Limits(
-                max_connections=limits.connections,
-                max_keepalive_connections=limits.connections,
-                keepalive_expiry=KEEP_IDLE_SECONDS,
-            ),
-            trust_env=False,
-        )
+        # places are ours to give: httpx's own queue loses one when waiting ends the moment it is given
+        self.places = asyncio.Semaphore(limits.connections)
+        kept = httpx.Limits(max_keepalive_connections=limits.connections, keepalive_expiry=KEEP_IDLE_SECONDS)
+        transport = httpx.AsyncHTTPTransport(limits=kept, trust_env=False)
         pool = transport._pool  # noqa: SLF001 - httpx offers no other way to its sockets; a contract test watches it
         pool._network_backend = WatchedBackend(pool._network_backend)  # noqa: SLF001
         self._client = httpx.AsyncClient(
             base_url=base_url,
             headers={"accept-encoding": "identity", **headers},
-            timeout=httpx.Timeout(None, connect=limits.connect, pool=limits.queue),
+            timeout=httpx.Timeout(None, connect=limits.connect),
             transport=transport,
             trust_env=False,
             follow_redirects=False,
@@ -65,41 +62,49 @@ class HttpxUpstream:
 
     async def _opened(self, method: str, path: str, body: bytes, *, total: float) -> "HttpxExchange":
         due = time.monotonic() + total
+        seconds = min(self.limits.first_byte, total)
         try:
-            response = await self._sent(method, path, body, min(self.limits.first_byte, total))
+            exchange = await self._sent(method, path, body, seconds, due)
         except StaleError:
-            response = await self._sent(method, path, body, min(self.limits.first_byte, total))
-        exchange = HttpxExchange(response, self, due)
+            exchange = await self._sent(method, path, body, seconds, due)
         if exchange.encoding not in IDENTITY:
             exchange.close()
             raise UpstreamMalformedError("the provider compressed what was to be plain", provider=self.provider)
         return exchange
 
-    async def _sent(self, method: str, path: str, body: bytes, seconds: float) -> httpx.Response:
+    async def _sent(self, method: str, path: str, body: bytes, seconds: float, due: float) -> "HttpxExchange":
         request = self._client.build_request(method, path, content=body or None)
+        await self._place()
         line = Line()
         token = current_line.set(line)
         sending = self.keep(asyncio.create_task(self._client.send(request, stream=True)))
         current_line.reset(token)
         try:
             async with asyncio.timeout(seconds):
-                return await asyncio.shield(sending)
+                response = await asyncio.shield(sending)
         except asyncio.CancelledError:
-            self._abandon(line, sending)
+            self.keep(asyncio.create_task(self._given_up(line, sending)))
             raise
         except TimeoutError:
-            self._abandon(line, sending)
+            self.keep(asyncio.create_task(self._given_up(line, sending)))
             raise UpstreamTimeoutError("the provider did not answer in time", provider=self.provider) from None
         except httpx.HTTPError as error:
+            self.places.release()
             raise in_our_words(error, self.provider, kept=line.kept) from error
+        return HttpxExchange(response, line, self, due)
 
-    def _abandon(self, line: Line, sending: "asyncio.Task[httpx.Response]") -> None:
-        async def clean_up() -> None:
-            await line.abort()
-            with suppress(httpx.HTTPError):  # it failed because its socket was cut
-                await (await sending).aclose()
+    async def _place(self) -> None:
+        try:
+            async with asyncio.timeout(self.limits.queue):
+                await self.places.acquire()
+        except TimeoutError:
+            raise QueueTimeoutError(f"all connections to {self.provider} are busy", retry_after=1) from None
 
-        self.keep(asyncio.create_task(clean_up()))
+    async def _given_up(self, line: Line, sending: "asyncio.Task[httpx.Response]") -> None:
+        await line.abort()
+        with suppress(httpx.HTTPError):  # it failed because its socket was cut
+            await (await sending).aclose()
+        self.places.release()
 
     def keep(self, task: "asyncio.Task[T]") -> "asyncio.Task[T]":
         """Hold on to a task that nobody awaits."""
@@ -109,22 +114,25 @@ class HttpxUpstream:
 
 
 class HttpxExchange:
-    def __init__(self, response: httpx.Response, upstream: HttpxUpstream, due: float) -> None:
+    def __init__(self, response: httpx.Response, line: Line, upstream: HttpxUpstream, due: float) -> None:
         self.status = response.status_code
         self.headers: Headers = response.headers.raw
         self.encoding = response.headers.get("content-encoding", "").encode()
         self._response = response
+        self._line = line
         self._pieces: AsyncIterator[bytes] = response.aiter_raw()
+        self._reading: asyncio.Task[bytes] | None = None
         self._upstream = upstream
         self._due = due
-        self._at_end = False
+        self._closing = False
 
     async def read(self) -> bytes:
         limits = self._upstream.limits
         left = self._due - time.monotonic()
+        self._reading = asyncio.create_task(self._next())
         try:
             async with asyncio.timeout(min(limits.idle, left)):
-                return await self._next()
+                return await asyncio.shield(self._reading)
         except TimeoutError:
             what = "did not come to an end" if left <= limits.idle else "fell silent in mid-answer"
             raise UpstreamTimeoutError(f"the provider {what}", provider=self._upstream.provider) from None
@@ -149,19 +157,29 @@ class HttpxExchange:
 
     def close(self) -> None:
         """Httpx can only close by waiting; a task of its own waits."""
-        if not self._response.is_closed:
+        if self._closing:
+            return
+        self._closing = True
+        if self._response.is_closed:
+            self._upstream.places.release()
+        else:
             self._upstream.keep(asyncio.create_task(self._let_go()))
 
     async def _next(self) -> bytes:
         async for piece in self._pieces:
             if piece:
                 return piece
-        self._at_end = True
         return b""
 
     async def _let_go(self) -> None:
-        """What is left of a body is mostly its last chunk: reading it saves the connection."""
-        with suppress(TimeoutError, httpx.HTTPError, httpx.StreamError):
-            async with asyncio.timeout(LINGER_SECONDS):
-                await self._next()
+        """What is left of a body is mostly its last chunk: reading it saves the connection. More is cut off."""
+        reading = self._reading
+        if reading is None or reading.done():
+            reading = asyncio.create_task(self._next())
+            await asyncio.wait([reading], timeout=LINGER_SECONDS)
+        if not reading.done():
+            await self._line.abort()
+        with suppress(httpx.HTTPError, httpx.StreamError):
+            await reading
         await self._response.aclose()
+        self._upstream.places.release()

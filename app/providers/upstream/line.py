@@ -1,8 +1,8 @@
 """The socket under a request, so that it can be cut at any moment.
 
-httpx 0.28.1 loses a place in its pool when a request is cancelled between being given a connection and opening
-it: after 1,600 random cancels none of 20 is left. So a request is never cancelled: its socket is aborted, and it
-fails by itself, by the way that gives the place back.
+httpx 0.28.1 loses a place in its pool when a request is cancelled at the wrong moment: after 1,600 random cancels none
+of 20 is left. So nothing of httpx is ever cancelled: it runs in tasks of its own, and who wants no more aborts the
+socket; then httpx fails by itself, by the way that gives the place back.
 """
 
 import ssl
@@ -30,7 +30,8 @@ class Line:
 
     def taken(self, stream: "WatchedStream") -> None:
         if self.cut:
-            raise httpcore.WriteError("nobody waits for this request any more")
+            # not WriteError: httpcore passes over that one and goes on to wait for an answer
+            raise httpcore.ReadError("nobody waits for this request any more")
         if self._stream is not stream:
             self._stream = stream
             self.kept = stream.read_before

@@ -2,7 +2,6 @@
 
 import httpx
 
-from app.domain.errors import GatewayError, QueueTimeoutError
 from app.domain.upstream_errors import (
     UpstreamConnectError,
     UpstreamError,
@@ -18,10 +17,8 @@ class StaleError(Exception):
 
 def in_our_words(
     error: httpx.HTTPError, provider: str, *, kept: bool = False, reading: bool = False
-) -> GatewayError | StaleError:
+) -> UpstreamError | StaleError:
     """What `error` means; `kept` tells that the connection was not new, `reading` that the head was already here."""
-    if isinstance(error, httpx.PoolTimeout):
-        return QueueTimeoutError(f"all connections to {provider} are busy", retry_after=1)
     if isinstance(error, httpx.RemoteProtocolError) and not _hung_up(error):
         return UpstreamMalformedError(f"the provider's answer is not HTTP: {error}", provider=provider)
     for kind, ours, message in _WORDS:
