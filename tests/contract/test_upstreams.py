@@ -106,9 +106,12 @@ async def test_a_stream_without_an_end_is_ended_by_the_total(upstream: Upstream,
     provider.script = says(CHUNKED, *[b"1\r\nx\r\n"] * 1000)
     exchange = await upstream.open("POST", "chat", b"{}")
 
-    with pytest.raises(errors.UpstreamTimeoutError, match="did not come to an end"):
+    async def read_on() -> None:
         while await exchange.read():
             pass
+
+    with pytest.raises(errors.UpstreamTimeoutError, match="did not come to an end"):
+        await read_on()
     exchange.close()
 
 

@@ -1,0 +1,139 @@
+"""Which targets are asked, how often, and with what waits."""
+
+from typing import Any
+
+import pytest
+
+from app.domain import upstream_errors as errors
+from app.domain.errors import Failure, GatewayError
+from app.domain.llm import LLMRequest, Reply
+from app.providers.registry import Target
+from app.services.stages.fallback import FallbackDispatcher
+from app.settings import RetrySettings
+from tests.support.calls import call_for
+
+BODY = b'{"model":"m","messages":[]}'
+
+
+class Provider:
+    prefix_only = critical = False
+
+    def __init__(self, name: str, *failures: GatewayError) -> None:
+        self.name = name
+        self.failures = list(failures)
+        self.asked = 0
+
+    async def answer(self, request: LLMRequest, *, model: str) -> Reply:
+        self.asked += 1
+        if self.failures:
+            raise self.failures.pop(0)
+        return Reply(body=b"{}", provider=self.name, model=model, complete=True)
+
+    async def models(self) -> list[dict[str, Any]]:
+        return []
+
+
+class Registry:
+    def __init__(self, *providers: Provider) -> None:
+        self.targets = [Target(provider, "m") for provider in providers]
+
+    async def targets_for(self, model: str) -> list[Target]:
+        return self.targets
+
+
+class Witness:
+    """Stands for metrics and health: notes what it is told."""
+
+    def __init__(self) -> None:
+        self.attempts: list[tuple[Any, ...]] = []
+
+    def moved(self, *_: str) -> None:
+        return None
+
+    def attempted(self, provider: str, *rest: Any, **_: Any) -> None:
+        self.attempts.append((provider, *rest[1:]) if isinstance(rest[0], float) else (provider, rest[0]))
+
+
+def dispatcher(*providers: Provider, **settings: Any) -> FallbackDispatcher:
+    retry = RetrySettings(**{"backoff_seconds": 0.001, "max_wait_seconds": 0.5} | settings)
+    return FallbackDispatcher(Registry(*providers), Witness(), Witness(), retry)  # type: ignore[arg-type]
+
+
+def failed(kind: type[errors.UpstreamError], **fields: Any) -> errors.UpstreamError:
+    return kind("no", provider="p", **fields)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        failed(errors.UpstreamFailedError),
+        failed(errors.UpstreamConnectError),
+        failed(errors.UpstreamRateLimitedError, retry_after=0.01),
+    ],
+)
+async def test_the_same_target_is_asked_again_where_that_is_safe(error: errors.UpstreamError) -> None:
+    provider = Provider("one", error, error)
+    call = call_for(BODY)
+
+    await dispatcher(provider)(call)
+
+    assert provider.asked == 3
+    assert call.attempts == f"one:{error.word},one:{error.word},one:ok"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        failed(errors.UpstreamError),
+        failed(errors.UpstreamTimeoutError),
+        failed(errors.UpstreamAuthError),
+        failed(errors.UpstreamMalformedError),
+        failed(errors.UpstreamEmptyError),
+        failed(errors.UpstreamTruncatedError),
+        failed(errors.UpstreamRateLimitedError),
+        failed(errors.UpstreamRateLimitedError, retry_after=0.6),
+        failed(errors.UpstreamFailedError, retry_after=0.6),
+        failed(errors.UpstreamNotFoundError, status=404),
+    ],
+)
+async def test_where_it_is_not_the_next_target_is_asked_at_once(error: errors.UpstreamError) -> None:
+    first, second = Provider("one", error), Provider("two")
+
+    reply = await dispatcher(first, second)(call_for(BODY))
+
+    assert (first.asked, second.asked, reply.provider) == (1, 1, "two")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [failed(errors.UpstreamRejectedError, status=400), failed(errors.ContextLengthError, status=400)],
+)
+async def test_what_is_the_callers_fault_is_tried_nowhere_else(error: errors.UpstreamError) -> None:
+    first, second = Provider("one", error), Provider("two")
+
+    with pytest.raises(errors.UpstreamRejectedError):
+        await dispatcher(first, second)(call_for(BODY))
+
+    assert (first.asked, second.asked) == (1, 0)
+
+
+async def test_a_call_is_retried_twice_in_all_and_the_last_error_is_the_callers() -> None:
+    down = [failed(errors.UpstreamFailedError) for _ in range(9)]
+    first, second = Provider("one", *down[:5]), Provider("two", *down[5:8], failed(errors.UpstreamTimeoutError))
+    call = call_for(BODY)
+
+    with pytest.raises(errors.UpstreamError) as caught:
+        await dispatcher(first, second)(call)
+
+    assert (first.asked, second.asked) == (3, 1)
+    assert caught.value.word is Failure.UPSTREAM_ERROR
+    assert call.attempts == "one:upstream_error,one:upstream_error,one:upstream_error,two:upstream_error,"
+
+
+async def test_no_retries_may_be_asked_for() -> None:
+    provider = Provider("one", failed(errors.UpstreamFailedError))
+
+    with pytest.raises(errors.UpstreamFailedError):
+        await dispatcher(provider, max_retries=0)(call_for(BODY))
+
+    assert provider.asked == 1

@@ -1,0 +1,158 @@
+"""A call is settled once, whatever becomes of it."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from typing import Any
+
+import pytest
+
+from app.domain.errors import CancelledByShutdownError, Failure, GatewayError, ShuttingDownError
+from app.domain.llm import LLMRequest, Operation, Reply
+from app.domain.outcome import Outcome
+from app.domain.principal import ANONYMOUS
+from app.domain.upstream_errors import UpstreamTruncatedError
+from app.services.drain import Drain
+from app.services.llm import LLMService
+from app.services.presence import Presence
+from app.services.stages.base import Call, Handler
+
+REQUEST = LLMRequest.parse(Operation.CHAT, b'{"model":"m","messages":[],"stream":true}')
+
+
+class Recording:
+    """A stage that only listens."""
+
+    def __init__(self) -> None:
+        self.outcomes: list[Outcome] = []
+
+    async def __call__(self, call: Call, proceed: Handler) -> Reply:
+        call.on_settled(self.outcomes.append)
+        return await proceed(call)
+
+
+class Dispatch:
+    def __init__(self, result: Any = None, *, break_with: Exception | None = None, slow: bool = False) -> None:
+        self.result = result
+        self.break_with = break_with
+        self.slow = slow
+
+    async def __call__(self, call: Call) -> Reply:
+        if isinstance(self.result, Exception):
+            raise self.result
+        if self.slow and self.result == b"{}":
+            await asyncio.sleep(10)
+        return Reply(body=self.result or self.events(), provider="p", model="m")
+
+    async def events(self) -> AsyncGenerator[bytes, None]:
+        yield b"data: 1\n\n"
+        if self.slow:
+            await asyncio.sleep(10)
+        if self.break_with is not None:
+            raise self.break_with
+        yield b"data: 2\n\n"
+
+
+def service(dispatch: Dispatch) -> tuple[LLMService, Recording, Drain]:
+    stage, drain = Recording(), Drain()
+    return LLMService([stage], dispatch, drain), stage, drain
+
+
+async def run(llm: LLMService, presence: Presence | None = None) -> bytes:
+    task = asyncio.current_task()
+    assert task is not None
+    reply = await llm.run(REQUEST, caller=ANONYMOUS, request_id="id", presence=presence or Presence(task))
+    if isinstance(reply.body, bytes):
+        return reply.body
+    return b"".join([event async for event in reply.body])
+
+
+async def test_a_json_answer_settles_the_call() -> None:
+    llm, stage, drain = service(Dispatch(b"{}"))
+
+    await run(llm)
+
+    assert [(each.error, each.provider) for each in stage.outcomes] == [(None, "p")]
+    assert await drain.empty(within=0)
+
+
+async def test_a_stream_settles_the_call_at_its_end() -> None:
+    llm, stage, _ = service(Dispatch())
+
+    await run(llm)
+
+    (outcome,) = stage.outcomes
+    assert outcome.error is None
+    assert outcome.seconds_to_first_chunk is not None
+
+
+@pytest.mark.parametrize(
+    ("dispatch", "word"),
+    [
+        (Dispatch(UpstreamTruncatedError("cut", provider="p")), Failure.UPSTREAM_TRUNCATED),
+        (Dispatch(break_with=UpstreamTruncatedError("cut", provider="p")), Failure.UPSTREAM_TRUNCATED),
+        (Dispatch(ZeroDivisionError()), Failure.INTERNAL),
+        (Dispatch(break_with=ZeroDivisionError()), Failure.INTERNAL),
+    ],
+)
+async def test_a_failure_settles_the_call_with_its_word(dispatch: Dispatch, word: Failure) -> None:
+    llm, stage, drain = service(dispatch)
+
+    with pytest.raises((GatewayError, ZeroDivisionError)):
+        await run(llm)
+
+    assert [each.error for each in stage.outcomes] == [word]
+    assert await drain.empty(within=0)
+
+
+@pytest.mark.parametrize("result", [b"{}", None])
+async def test_a_caller_who_leaves_settles_the_call(result: bytes | None) -> None:
+    llm, stage, drain = service(Dispatch(result, slow=True))
+    task = asyncio.create_task(run(llm))
+    await asyncio.sleep(0.01)
+
+    task.cancel()
+
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert [each.error for each in stage.outcomes] == [Failure.CLIENT_DISCONNECTED]
+    assert await drain.empty(within=0)
+
+
+async def test_a_stream_that_is_closed_early_settles_the_call() -> None:
+    llm, stage, _ = service(Dispatch())
+    task = asyncio.current_task()
+    assert task is not None
+    reply = await llm.run(REQUEST, caller=ANONYMOUS, request_id="id", presence=Presence(task))
+    assert not isinstance(reply.body, bytes)
+    await anext(reply.body)
+
+    await reply.body.aclose()
+
+    assert [each.error for each in stage.outcomes] == [Failure.CLIENT_DISCONNECTED]
+
+
+@pytest.mark.parametrize("result", [b"{}", None])
+async def test_what_is_cut_at_the_end_of_draining_ends_with_its_own_word(result: bytes | None) -> None:
+    llm, stage, drain = service(Dispatch(result, slow=True))
+    task = asyncio.create_task(run(llm))
+    await asyncio.sleep(0.01)
+    drain.begin()
+    assert not await drain.empty(within=0.01)
+
+    drain.cut()
+
+    with pytest.raises(CancelledByShutdownError):
+        await task
+    assert [each.error for each in stage.outcomes] == [Failure.CANCELLED_BY_SHUTDOWN]
+    assert await drain.empty(within=1)
+
+
+async def test_no_call_begins_once_draining_has() -> None:
+    llm, stage, drain = service(Dispatch(b"{}"))
+    drain.begin()
+
+    with pytest.raises(ShuttingDownError) as caught:
+        await run(llm)
+
+    assert caught.value.retry_after
+    assert stage.outcomes == []
