@@ -3,15 +3,14 @@
 from collections.abc import Sequence
 
 from app import __version__
-from app.settings import Settings
+from app.settings import Settings, local_address
 
 
 def banner(settings: Settings, *, notices: Sequence[str]) -> str:
     """Address, providers, cache, keys, and a line that works when it is pasted."""
     server = settings.server
     host = f"[{server.host}]" if ":" in server.host else server.host
-    local = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}.get(host, host)  # noqa: S104 - a name for it that can be asked
-    address = f"http://{local}:{server.port}"
+    address = local_address(server)
     demo = any(each.kind == "demo" for each in settings.providers.values())
     providers = ", ".join(settings.providers)
     if demo:

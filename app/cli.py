@@ -5,12 +5,13 @@ import platform
 import sys
 from pathlib import Path
 from typing import Any, NoReturn
+from urllib.parse import urlsplit
 
 import msgspec
 import rich_click as click
 
 from app import __version__
-from app.settings import ConfigError, Loaded, ServerSettings, Settings, effective, is_loopback, load, style_of
+from app.settings import ConfigError, Loaded, Settings, effective, is_loopback, load, local_address, style_of
 
 CONFIG = click.option(
     "--config",
@@ -83,20 +84,17 @@ def check(config: Path | None) -> None:
 @click.option("--timeout", type=float, default=3.0, show_default=True, help="Seconds.")
 def healthcheck(config: Path | None, url: str | None, timeout: float, *, ready: bool) -> None:
     """Exit 0 when the gateway on this machine answers 200, 1 otherwise; needs no curl in the container."""
-    server = _load(config).settings.server if url is None else ServerSettings()
-    host, port = (server.host, server.port) if url is None else _address(url)
-    if host in {"0.0.0.0", "::"}:  # noqa: S104 - what listens everywhere is asked here
-        host = "127.0.0.1" if host != "::" else "::1"
-    connection = http.client.HTTPConnection(host, port, timeout=timeout)
+    address = url or local_address(_load(config).settings.server)
     try:
+        parts = urlsplit(address)
+        kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+        connection = kind(parts.hostname or "", parts.port, timeout=timeout)
         connection.request("GET", "/health/ready" if ready else "/health/live")
         status = connection.getresponse().status
-    except OSError as error:
-        _fail(f"no answer from {host}:{port}: {error}")
-    finally:
-        connection.close()
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        _fail(f"no answer from {address}: {error!r}")
     if status != 200:
-        _fail(f"{host}:{port} answered {status}")
+        _fail(f"{address} answered {status}")
     click.echo("ok")
 
 
@@ -145,13 +143,6 @@ def _check_exposure(settings: Settings) -> None:
             f"refusing to listen on {server.host} without API keys: everybody who reaches it could spend your money. "
             "Set SIGNALBOX_API_KEYS=name=key, or listen on 127.0.0.1, or pass --insecure-allow-unauthenticated."
         )
-
-
-def _address(url: str) -> tuple[str, int]:
-    from urllib.parse import urlsplit  # noqa: PLC0415
-
-    parts = urlsplit(url if "//" in url else f"//{url}")
-    return parts.hostname or "127.0.0.1", parts.port or 12434
 
 
 def _fail(message: str) -> NoReturn:

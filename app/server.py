@@ -55,7 +55,7 @@ def serve(container: Container, listener: socket.socket) -> None:
         access_log=False,
         server_header=False,
         proxy_headers=False,
-        timeout_keep_alive=int(settings.keep_alive_seconds),
+        timeout_keep_alive=settings.keep_alive_seconds,  # type: ignore[arg-type] # seconds may have fractions
         timeout_graceful_shutdown=int(LAST_WORDS_SECONDS),
     )
     DrainingServer(config, container.services.drain(), settings).run(sockets=[listener])

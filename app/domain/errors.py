@@ -201,7 +201,7 @@ class NoTargetError(
 
 class CallerGoneError(
     GatewayError,
-    word="client_disconnected", status=499, type="server_error", code="client_disconnected", fallback=False,
+    word="client_disconnected", status=499, type="overloaded_error", code="client_disconnected", fallback=False,
 ):  # fmt: skip
     """Only ever logged and counted: there is nobody to tell."""
 

@@ -25,10 +25,7 @@ def _stages(settings: Settings, cache: CacheBackend, metrics: Metrics, journal: 
     stages: list[Stage] = [MeteringStage(metrics)]
     if settings.log.calls:
         stages.append(JournalingStage(journal))
-    if settings.cache.enabled:
-        stages.append(CachingStage(cache, settings.cache))
-        stages.append(CoalescingStage())
-    return stages
+    return [*stages, CachingStage(cache, settings.cache), CoalescingStage()]
 
 
 class ServicesModule(containers.DeclarativeContainer):

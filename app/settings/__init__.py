@@ -1,6 +1,6 @@
 """What the operator decides: defaults in the code, then the file, then the environment; read once, never changed."""
 
-from app.settings.checking import is_loopback
+from app.settings.checking import is_loopback, local_address
 from app.settings.draft import ConfigError
 from app.settings.loading import Loaded, effective, load
 from app.settings.model import (
@@ -37,5 +37,6 @@ __all__ = [
     "effective",
     "is_loopback",
     "load",
+    "local_address",
     "style_of",
 ]

@@ -4,7 +4,7 @@ from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from app.settings.draft import ConfigError, Draft
-from app.settings.model import ProviderSettings, Settings
+from app.settings.model import ProviderSettings, ServerSettings, Settings
 
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
@@ -40,6 +40,12 @@ def is_loopback(host: str) -> bool:
         return ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def local_address(server: ServerSettings) -> str:
+    """Where this machine reaches what listens as `server` says."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(server.host, server.host)  # noqa: S104 - not bound, asked
+    return f"http://[{host}]:{server.port}" if ":" in host else f"http://{host}:{server.port}"
 
 
 def _origin(draft: Draft) -> str:

@@ -32,11 +32,15 @@ def with_files_read(environ: Mapping[str, str]) -> dict[str, str]:
         try:
             found[base] = File(path).read_text().strip()
         except (OSError, UnicodeDecodeError) as error:
+            if _may_be_anothers(base, found):
+                continue
             raise ConfigError(name, f"cannot be read: {error}") from None
     return found
 
 
 def read_into(draft: Draft, environ: Mapping[str, str]) -> None:
+    """Our own names have the last word; they are read first too, because they may make the rows others belong to."""
+    _own_names(draft, environ)
     for name, legacy in known.VARIABLES.items():
         if name in environ:
             draft.put(legacy.path, _value(name, environ[name], legacy.read), f"environment {name}")
@@ -47,6 +51,10 @@ def read_into(draft: Draft, environ: Mapping[str, str]) -> None:
     _site(draft, environ)
     _timeouts(draft, environ)
     _keys(draft, environ)
+    _own_names(draft, environ)
+
+
+def _own_names(draft: Draft, environ: Mapping[str, str]) -> None:
     for name, value in environ.items():
         if name.startswith(PREFIX):
             _own(draft, name, value)
@@ -56,6 +64,15 @@ def _is_our_secret(name: str) -> bool:
     if name.startswith(PREFIX) or name == API_KEYS or name in {"REDIS_URL", "REDIS_PASSWORD"}:
         return name.endswith(SECRETS)
     return _api_key(name) is not None and not name.startswith(known.NEVER_A_PROVIDER)
+
+
+def _may_be_anothers(name: str, environ: Mapping[str, str]) -> bool:
+    """A key of a service we have never heard of, and are not told the address of."""
+    match = _api_key(name)
+    if match is None:
+        return False
+    known_names = {folded(each) for each in known.BASE_URLS} | set(known.VARIABLE_NAMES)
+    return match[1] not in known_names and f"{match[1]}_BASE_URL" not in environ
 
 
 def _value(name: str, text: str, read: Any) -> Any:

@@ -132,8 +132,16 @@ def effective(loaded: Loaded) -> list[tuple[str, str, str]]:
     rows = []
     for path, value in leaves(tree):
         dotted = ".".join(path)
-        rows.append((dotted, masked(path, value), loaded.origins.get(dotted, "default")))
+        rows.append((dotted, masked(path, value), _origin(loaded, path)))
     return rows
+
+
+def _origin(loaded: Loaded, path: tuple[str, ...]) -> str:
+    """A mapping may have been set as one value."""
+    for end in range(len(path), 1, -1):
+        if (origin := loaded.origins.get(".".join(path[:end]))) is not None:
+            return origin
+    return "default"
 
 
 def masked(path: tuple[str, ...], value: Any) -> str:

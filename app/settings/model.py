@@ -53,7 +53,7 @@ class CacheSettings(Section, frozen=True):
 
     enabled: bool = True
     backend: Literal["auto", "memory", "redis"] = "auto"
-    url: Secret = Secret("")
+    url: Secret = field(default_factory=Secret)
     ttl_seconds: Seconds = 3600
     max_bytes: Size = 16 * MIB
     max_entry_bytes: Size = MIB
@@ -86,7 +86,7 @@ class ProviderSettings(Section, frozen=True):
 
     kind: Literal["openai_compatible", "demo"] = "openai_compatible"
     base_url: str = ""
-    api_key: Secret = Secret("")
+    api_key: Secret = field(default_factory=Secret)
     headers: dict[str, str] = {}
     models: tuple[str, ...] = ()
     prefix_only: bool = False
@@ -113,7 +113,7 @@ class MetricsSettings(Section, frozen=True):
     """`key` opens /metrics and nothing else."""
 
     public: bool = False
-    key: Secret = Secret("")
+    key: Secret = field(default_factory=Secret)
 
 
 class CorsSettings(Section, frozen=True):

@@ -17,8 +17,4 @@ def schema() -> str:
     """JSON Schema 2020-12, indented, ending without a line end."""
     made = msgspec.json.schema(Settings, schema_hook=_hook)
     made = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "Signalbox", **made}
-    for definition in made["$defs"].values():
-        for name in definition.get("properties", {}).values():
-            if name.get("default") == "***":
-                name["default"] = ""
     return msgspec.json.format(msgspec.json.encode(made, enc_hook=str), indent=2).decode()

@@ -26,6 +26,8 @@ class Call(Struct):
     controls: CacheControls = AS_CONFIGURED
     key: bytes = b""
     """What it shares with an identical call: the cache key, or nothing where it may share nothing."""
+    cache: CacheStatus = CacheStatus.BYPASS
+    """What the cache said before anybody was asked."""
     place: str = "none"
     """The provider that has it."""
     attempts: str = ""
@@ -59,7 +61,7 @@ class Call(Struct):
             seconds_upstream=self.seconds_upstream,
             seconds_to_first_chunk=first,
             provider=provider if reply is None else reply.provider,
-            cache=CacheStatus.BYPASS if reply is None else reply.cache,
+            cache=self.cache if reply is None else reply.cache,
             usage=NO_USAGE if reply is None else reply.usage,
         )
         callbacks, self.settled = self.settled, []

@@ -30,19 +30,20 @@ class CachingStage:
 
     async def __call__(self, call: Call, proceed: Handler) -> Reply:
         controls = call.controls
-        if not (controls.read or controls.store):
+        if not self._settings.enabled or not (controls.read or controls.store):
+            _refuse_if_only_cached(controls)
             return await proceed(call)
         key = key_of(call.request, tenant="" if self._settings.shared else call.caller.tenant)
         if controls.read:
             if (stored := await self._found(key, controls)) is not None:
                 return self._replay(call.request, stored)
-            if controls.only_if_cached:
-                raise NotCachedError("no stored answer, and only-if-cached was asked for")
+            call.cache = CacheStatus.MISS
             if controls.store:
                 call.key = key
+        _refuse_if_only_cached(controls)
         reply = await proceed(call)
         if reply.cache is CacheStatus.BYPASS:
-            reply.cache = CacheStatus.MISS if controls.read else CacheStatus.BYPASS
+            reply.cache = call.cache
             if controls.store:
                 self._remember(key, call, reply)
         return reply
@@ -100,6 +101,11 @@ class CachingStage:
                 yield event
         if size <= self._settings.max_entry_bytes and reply.finish_reasons:
             self._store(key, reply, b"".join(seen), stream=True, ttl=ttl)
+
+
+def _refuse_if_only_cached(controls: CacheControls) -> None:
+    if controls.only_if_cached:
+        raise NotCachedError("no stored answer, and only-if-cached was asked for")
 
 
 async def _replayed(events: bytes) -> AsyncGenerator[bytes, None]:
