@@ -1,4 +1,5 @@
 from collections.abc import Iterator
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -37,8 +38,9 @@ def gateway(provider: ProviderProcess, tmp_path_factory: pytest.TempPathFactory)
 
 @pytest.fixture
 def model(request: pytest.FixtureRequest) -> str:
-    """A name no other test uses."""
-    return "".join(letter if letter.isalnum() else "-" for letter in request.node.name)[:120].strip("-")
+    """A name no other test uses, whatever module it is in."""
+    readable = "".join(letter if letter.isalnum() else "-" for letter in request.node.name)[:80].strip("-")
+    return f"{readable}-{sha256(request.node.nodeid.encode()).hexdigest()[:8]}"
 
 
 @pytest.fixture

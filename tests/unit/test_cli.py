@@ -1,0 +1,73 @@
+"""The command line, as processes."""
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+def signalbox(*arguments: str, cwd: Path, **environ: str) -> "subprocess.CompletedProcess[str]":
+    clean = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "HOME": str(cwd)} | environ
+    command = [sys.executable, "-m", "app", *arguments]
+    return subprocess.run(command, cwd=cwd, env=clean, capture_output=True, text=True, timeout=30, check=False)
+
+
+def test_version_says_what_runs(tmp_path: Path) -> None:
+    done = signalbox("version", cwd=tmp_path)
+
+    assert done.returncode == 0
+    assert done.stdout.startswith("signalbox 0.")
+
+
+def test_check_shows_every_value_its_origin_and_no_secret(tmp_path: Path) -> None:
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config" / "signalbox.yaml").write_text("cache: {ttl_seconds: 5}")
+
+    done = signalbox("check", cwd=tmp_path, OPENAI_API_KEY="sk-very-secret")
+
+    lines = {line.split()[0]: line.split() for line in done.stdout.splitlines()}
+    assert done.returncode == 0
+    assert lines["cache.ttl_seconds"][1:] == ["5.0", "config/signalbox.yaml"]
+    assert lines["providers.openai.api_key"][1:] == ["***", "environment", "OPENAI_API_KEY"]
+    assert lines["server.port"][1:] == ["12434", "default"]
+    assert "sk-very-secret" not in done.stdout + done.stderr
+
+
+def test_check_names_the_path_that_is_wrong_and_where_it_came_from(tmp_path: Path) -> None:
+    done = signalbox("check", cwd=tmp_path, SIGNALBOX__CACHE__TTL="5")
+
+    assert done.returncode == 1
+    assert "cache.ttl: is not a setting (from environment SIGNALBOX__CACHE__TTL)" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_healthcheck_fails_where_nobody_answers(tmp_path: Path) -> None:
+    done = signalbox("healthcheck", "--url", "http://127.0.0.1:1", cwd=tmp_path)
+
+    assert done.returncode == 1
+    assert "no answer" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("command", ["serve", "check"])
+def test_listening_beyond_this_machine_without_keys_is_refused(tmp_path: Path, command: str) -> None:
+    done = signalbox(command, cwd=tmp_path, HOST="0.0.0.0")
+
+    assert done.returncode == 1
+    assert "SIGNALBOX_API_KEYS=name=key" in done.stderr
+
+
+def test_a_port_that_is_taken_is_told_in_one_sentence(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        done = signalbox("serve", "--port", str(taken.getsockname()[1]), cwd=tmp_path)
+
+    assert done.returncode == 1
+    assert "cannot listen on 127.0.0.1" in done.stderr
+    assert "Traceback" not in done.stderr
