@@ -10,6 +10,7 @@ import asyncio
 import math
 import re
 from collections.abc import Callable
+from os import urandom
 from typing import Any
 from weakref import WeakSet
 
@@ -23,9 +24,10 @@ from app.domain.errors import GatewayError, HeaderTooLargeError, InvalidRequestE
 SWEEP_SECONDS = 0.5
 NEVER = math.inf
 FIELD_OVERHEAD = 4
-REASONS = {400: b"Bad Request", 408: b"Request Timeout", 431: b"Request Header Fields Too Large"}
+TOO_LARGE = "the head of the request is too large"
 
 _illegal = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]").search
+_offer = re.compile(rb"\r\nupgrade:", re.IGNORECASE).sub
 _swept: WeakSet[ServerState] = WeakSet()
 
 
@@ -41,7 +43,7 @@ class FrontLimits(Struct, frozen=True):
 DEFAULT_LIMITS = FrontLimits()
 
 
-def _unheard(error: GatewayError) -> None:
+def _unheard(error: GatewayError, request_id: str) -> None:
     """Nobody counts."""
 
 
@@ -50,7 +52,7 @@ class Front(HttpToolsProtocol):
         self,
         *args: Any,
         limits: FrontLimits = DEFAULT_LIMITS,
-        refused: Callable[[GatewayError], None] = _unheard,
+        refused: Callable[[GatewayError, str], None] = _unheard,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
@@ -58,7 +60,10 @@ class Front(HttpToolsProtocol):
         self.refused = refused
         self.due = NEVER
         self.waiting_for_head = False
+        self.deaf = False
         self.head_bytes = 0
+        self.silent_bytes = 0
+        self.told = False
         self.refusal: GatewayError | None = None
         self.extension: dict[str, Any] = {}
         self.departures: list[Callable[[], object]] = []
@@ -78,6 +83,19 @@ class Front(HttpToolsProtocol):
             for act in self.departures:
                 act()
 
+    def data_received(self, data: bytes) -> None:
+        """What the parser keeps without telling is counted here: a field, or a trailer, that does not end."""
+        if self.deaf:
+            return
+        if b"pgrade" in data and (self.cycle is None or not self.cycle.more_body):
+            data = _without_offer(data)
+        self.told = False
+        super().data_received(data)
+        self.silent_bytes = 0 if self.told else self.silent_bytes + len(data)
+        if self.silent_bytes > self.limits.head_bytes and not self.transport.is_closing():
+            self.refusal = HeaderTooLargeError(TOO_LARGE)
+            self.send_400_response("")
+
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self.departures = []
@@ -92,6 +110,8 @@ class Front(HttpToolsProtocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._weigh(len(name) + len(value) + FIELD_OVERHEAD)
+        if not self.waiting_for_head:  # a trailer: it comes too late to say who asks
+            return
         if len(self.headers) >= self.limits.head_fields:
             self._too_large()
         super().on_header(name, value)
@@ -99,10 +119,16 @@ class Front(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self.due = self.loop.time() + self.limits.body_seconds
         self.waiting_for_head = False
+        self.told = True
         super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        self.told = True
+        super().on_body(body)
 
     def on_message_complete(self) -> None:
         self.due = NEVER
+        self.told = True
         super().on_message_complete()
         if self.cycle is not None and self.cycle.response_complete:
             self.cycle.more_body = False
@@ -122,8 +148,13 @@ class Front(HttpToolsProtocol):
     def send_400_response(self, msg: str) -> None:
         """What httptools could not read, or a callback of ours refused."""
         error = self.refusal or InvalidRequestError("the request is not HTTP")
-        if self.cycle is None or self.cycle.response_complete or not self.cycle.response_started:
-            self._refuse(error)
+        cycle = self.cycle
+        if cycle is not None and not (cycle.more_body or cycle.response_complete):
+            # what follows a good request is none: that one is still answered
+            self.deaf = True
+            cycle.keep_alive = False
+            return
+        self._refuse(error)
         self.transport.close()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
@@ -140,35 +171,49 @@ class Front(HttpToolsProtocol):
             self._too_large()
 
     def _too_large(self) -> None:
-        self.refusal = HeaderTooLargeError("the head of the request is too large")
+        self.refusal = HeaderTooLargeError(TOO_LARGE)
         raise self.refusal  # the parser stops here and calls send_400_response
 
     def expire(self) -> None:
         """The client took too long, or a kept connection was not used."""
         self.due = NEVER
         cycle = self.cycle
-        late = RequestTimeoutError("the request did not arrive in time")
-        if self.waiting_for_head:
-            if self.scope is not None and (cycle is None or cycle.response_complete):
-                self._refuse(late)
-        elif cycle is not None and cycle.more_body and not cycle.response_started:
-            self.extension["late"] = True
-            self._refuse(late)
-            cycle.response_started = cycle.response_complete = True
-            cycle.disconnected = True
-            cycle.message_event.set()
+        idle = cycle is None or cycle.response_complete
+        if (self.waiting_for_head and self.scope is not None and idle) or (cycle is not None and cycle.more_body):
+            self._refuse(RequestTimeoutError("the request did not arrive in time"))
         self.transport.close()
 
     def _refuse(self, error: GatewayError) -> None:
-        self.refused(error)
-        status = error.status_code
+        """Answer in the place of the application; a call that waits for its body learns why, and is who counts it."""
+        cycle = self.cycle
+        request_id = urandom(12).hex()
+        if cycle is None or cycle.response_complete:
+            self.refused(error, request_id)
+        else:
+            self.extension["refusal"] = error
+            cycle.disconnected = True
+            cycle.message_event.set()
+            if cycle.response_started:
+                return
+            cycle.response_started = cycle.response_complete = True
         fields = {"message": error.message, "type": error.type, "param": None, "code": error.code}
         body = msgspec.json.encode({"error": fields})
-        head = (
-            b"HTTP/1.1 %d %b\r\ncontent-type: application/json\r\nx-signalbox-error: %b\r\n"
-            b"connection: close\r\ncontent-length: %d\r\n\r\n"
-        )
-        self.transport.write(head % (status, REASONS[status], error.word.encode(), len(body)) + body)
+        headers = [
+            *self.server_state.default_headers,
+            (b"content-type", b"application/json"),
+            (b"x-request-id", request_id.encode()),
+            (b"x-signalbox-error", error.word.encode()),
+            (b"connection", b"close"),
+            (b"content-length", b"%d" % len(body)),
+        ]
+        lines = b"".join([b"%b: %b\r\n" % header for header in headers])
+        self.transport.write(b"%b%b\r\n%b" % (STATUS_LINE[error.status_code], lines, body))
+
+
+def _without_offer(data: bytes) -> bytes:
+    """An offer of another protocol may be passed over (RFC 9110 §7.8), but the parser would stop at its head."""
+    head, end, rest = data.partition(b"\r\n\r\n")
+    return _offer(b"\r\nx-declined:", head) + end + rest
 
 
 class Cycle(RequestResponseCycle):

@@ -39,11 +39,12 @@ def bound(settings: ServerSettings) -> socket.socket:
 def serve(container: Container, listener: socket.socket) -> None:
     """Serve until SIGTERM or SIGINT; returns when all is drained."""
     settings = container.settings().server
-    metrics = container.monitoring.metrics()
+    metrics, journal = container.monitoring.metrics(), container.monitoring.journal()
 
-    def refused(error: GatewayError) -> None:
+    def refused(error: GatewayError, request_id: str) -> None:
         metrics.http_answered("other", UNREAD, error.status_code)
         metrics.refused(error.word)
+        journal.refused(request_id=request_id, route=UNREAD, status_code=error.status_code, word=error.word)
 
     limits = FrontLimits(head_seconds=settings.header_seconds, body_seconds=settings.body_seconds)
     config = uvicorn.Config(

@@ -23,6 +23,8 @@ class Shortcut:
         self._app = app
         # a browser's preflight is answered by Litestar, so with CORS every request takes the long way
         self._hot = {} if app.cors_config else dict(_hot_handlers(app))
+        # Litestar gives no template to an answer of 405
+        self._plain = {route.path: route.path for route in app.routes if "{" not in route.path}
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] != "http":
@@ -36,13 +38,14 @@ class Shortcut:
     async def _walk(self, scope: Any, receive: Any, send: Any) -> None:
         door: Door = self._app.state.door
         request_id = door.request_id(scope["headers"])
+        scope.setdefault("state", {})["request_id"] = request_id
 
         async def named(message: Any) -> None:
             if message["type"] == "http.response.start":
                 headers = list(message["headers"])
                 if not any(name == REQUEST_ID for name, _ in headers):  # a hot route has done it all itself
                     headers.append((REQUEST_ID, request_id.encode()))
-                    route = scope.get("path_template") or UNMATCHED
+                    route = scope.get("path_template") or self._plain.get(scope["path"], UNMATCHED)
                     word = next((value.decode() for name, value in headers if name == b"x-signalbox-error"), "")
                     door.answered(scope["method"], route, message["status"], word=word)
                     if word:

@@ -10,7 +10,7 @@ from app.controllers.errors import as_gateway_error, headers_for
 from app.controllers.openai.errors import error_body
 from app.domain.errors import GatewayError
 
-Spelling = Callable[[GatewayError], dict[str, Any]]
+Spelling = Callable[[GatewayError, str], dict[str, Any]]
 
 JSON = "application/json"
 PROBLEM = "application/problem+json"
@@ -27,33 +27,37 @@ _ANTHROPIC_TYPES = {
 }
 
 
-def anthropic(error: GatewayError) -> dict[str, Any]:
+def anthropic(error: GatewayError, request_id: str) -> dict[str, Any]:
     kind = _ANTHROPIC_TYPES.get(error.status_code, "api_error")
-    return {"type": "error", "error": {"type": kind, "message": error.message}}
+    return {"type": "error", "error": {"type": kind, "message": error.message}, "request_id": request_id}
 
 
-def ollama(error: GatewayError) -> dict[str, Any]:
+def openai(error: GatewayError, _: str) -> dict[str, Any]:
+    return error_body(error)
+
+
+def ollama(error: GatewayError, _: str) -> dict[str, Any]:
     return {"error": error.message}
 
 
-def nomyo(error: GatewayError) -> dict[str, Any]:
+def nomyo(error: GatewayError, _: str) -> dict[str, Any]:
     return {"detail": error.message, "error": error.message}
 
 
-def llm_service(error: GatewayError) -> dict[str, Any]:
+def llm_service(error: GatewayError, _: str) -> dict[str, Any]:
     status = error.status_code
     return {"statusCode": status, "message": error.message, "error": HTTPStatus(status).phrase}
 
 
-def model_muxer(error: GatewayError) -> dict[str, Any]:
+def model_muxer(error: GatewayError, _: str) -> dict[str, Any]:
     return {"error": {"message": error.message, "type": error.type, "code": error.code, "details": {}}}
 
 
-def llm_runner(error: GatewayError) -> dict[str, Any]:
+def llm_runner(error: GatewayError, _: str) -> dict[str, Any]:
     return {"error": error.code, "message": error.message}
 
 
-def problem(error: GatewayError) -> dict[str, Any]:
+def problem(error: GatewayError, _: str) -> dict[str, Any]:
     """RFC 9457."""
     status = error.status_code
     return {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": error.message}
@@ -82,7 +86,7 @@ SPELLINGS: tuple[tuple[str, Spelling], ...] = (
     ("/api/", ollama),
     ("/runner/api/", llm_runner),
     ("/admin/", problem),
-    ("/", error_body),
+    ("/", openai),
 )
 
 
@@ -90,9 +94,9 @@ def render_error(request: Request, exc: Exception) -> Response:
     """404 and 405 belong to no router, so the dialect is picked by the ASGI path."""
     error = as_gateway_error(exc)
     path = request.scope["path"]
-    spell = next((spelling for prefix, spelling in SPELLINGS if path.startswith(prefix)), error_body)
+    spell = next((spelling for prefix, spelling in SPELLINGS if path.startswith(prefix)), openai)
     return Response(
-        spell(error),
+        spell(error, request.scope["state"].get("request_id", "")),
         status_code=error.status_code,
         headers=headers_for(error),
         media_type=PROBLEM if spell is problem else JSON,

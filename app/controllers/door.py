@@ -18,7 +18,6 @@ from app.domain.errors import (
     CallerGoneError,
     MethodNotAllowedError,
     PayloadTooLargeError,
-    RequestTimeoutError,
     UnsupportedEncodingError,
 )
 from app.domain.principal import Principal
@@ -117,9 +116,7 @@ def _departure(scope: HTTPScope) -> Any:
 async def _piece(scope: HTTPScope, receive: Receive) -> tuple[bytes, bool]:
     message = await receive()
     if message["type"] != "http.request":
-        if (_departure(scope) or {}).get("late"):
-            raise RequestTimeoutError("the body did not arrive in time")
-        raise CallerGoneError("the caller has left")
+        raise (_departure(scope) or {}).get("refusal") or CallerGoneError("the caller has left")
     return message["body"], message["more_body"]
 
 

@@ -8,7 +8,7 @@ from litestar.handlers import BaseRouteHandler
 from litestar.routes import ASGIRoute, HTTPRoute
 
 from app.controllers.door import Door
-from app.domain.errors import AuthenticationError
+from app.domain.errors import UNKNOWN_KEY, AuthenticationError
 
 
 class Policy(StrEnum):
@@ -32,7 +32,7 @@ async def enforce(connection: ASGIConnection, handler: BaseRouteHandler) -> None
             door.keys.authenticate(*given)
         case Policy.METRICS:
             if not (connection.app.state.metrics_open or door.keys.may_read_metrics(*given)):
-                raise AuthenticationError("metrics need an API key here")
+                raise AuthenticationError(UNKNOWN_KEY)
 
 
 def check_declared(app: Litestar) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from urllib.parse import urlsplit
 
-from app.domain.errors import AuthenticationError, InvalidRequestError, PermissionDeniedError
+from app.domain.errors import UNKNOWN_KEY, AuthenticationError, InvalidRequestError, PermissionDeniedError
 from app.settings import is_loopback
 
 MOST_HOSTS_KEPT = 64
@@ -58,4 +58,4 @@ class Visitors:
             if names.count(name) > 1:
                 if name == b"host":
                     raise InvalidRequestError("exactly one valid Host header is needed")
-                raise AuthenticationError(f"{name.decode()} was sent more than once")
+                raise AuthenticationError(UNKNOWN_KEY)

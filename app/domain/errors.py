@@ -48,6 +48,9 @@ class Failure(StrEnum):
     INTERNAL = "internal"
 
 
+UNKNOWN_KEY = "missing or unknown API key; send one, as Authorization: Bearer or as X-API-Key"
+"""The same for everybody: what was wrong with a key is nobody's business."""
+
 ErrorType = Literal[
     "invalid_request_error",
     "permission_error",

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from hashlib import sha256
 from secrets import token_bytes
 
-from app.domain.errors import AuthenticationError
+from app.domain.errors import UNKNOWN_KEY, AuthenticationError
 from app.domain.principal import ANONYMOUS, Principal
 from app.settings import KeySettings
 
@@ -36,7 +36,7 @@ class KeyService:
             return ANONYMOUS
         principal = self._principals.get(self._digest(_presented(authorization, api_key)))
         if principal is None:
-            raise AuthenticationError("missing or unknown API key; send it as Authorization: Bearer, or as X-API-Key")
+            raise AuthenticationError(UNKNOWN_KEY)
         return principal
 
     def may_read_metrics(self, authorization: bytes, api_key: bytes = b"") -> bool:

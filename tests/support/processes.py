@@ -40,6 +40,10 @@ class ProviderProcess:
         """`requests` (method, path, headers, body) and `left`, how often a caller hung up in mid-answer."""
         return self._client.get(f"/_seen/{quote(model, safe='')}").json()
 
+    def open(self, model: str) -> None:
+        """Let `model` pass the gates in its script."""
+        self._client.post(f"/_open/{quote(model, safe='')}").raise_for_status()
+
     def bodies(self, model: str) -> list[dict[str, Any]]:
         return [json.loads(each["body"]) for each in self.seen(model)["requests"]]
 
@@ -156,9 +160,11 @@ def gateway_process(
         banner = _wait_for_banner(process, err, log)
         port = int(banner.split("listening on ")[1].split(")")[0].rpartition(":")[2])
         gateway = GatewayProcess(process, port, log, banner)
-        _wait_until_live(gateway)
-        yield gateway
-        gateway.client.close()
+        try:
+            _wait_until_live(gateway)
+            yield gateway
+        finally:
+            gateway.client.close()
     finally:
         if process.poll() is None:
             process.terminate()

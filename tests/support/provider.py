@@ -4,8 +4,8 @@
 run beside each other do not meet: `POST /_script/<model>` takes a list of answers, each a list of steps, the
 last answer being repeated; `GET /_seen/<model>` tells what was asked. A model without a script is answered well.
 
-Steps: {"send": base64}, {"sleep": seconds}, {"close": true}, {"abort": true}, {"hang": true} and
-{"repeat": base64, "every": seconds}.
+Steps: {"send": base64}, {"sleep": seconds}, {"close": true}, {"abort": true}, {"hang": true}, {"gate": true} and
+{"repeat": base64, "every": seconds}. A gate is passed once `POST /_open/<model>` was asked.
 """
 
 import asyncio
@@ -25,6 +25,7 @@ class Seen:
         self.requests: list[dict[str, Any]] = []
         self.left = 0
         """Connections that were closed while an answer was under way."""
+        self.opened = asyncio.Event()
 
 
 scripts: dict[str, list[list[dict[str, Any]]]] = {}
@@ -57,6 +58,10 @@ async def answer(request: dict[str, Any], reader: asyncio.StreamReader, writer: 
         scripts[path.removeprefix("/_script/")] = json.loads(request["body"])
         writer.write(whole({}))
         return True
+    if path.startswith("/_open/"):
+        seen[path.removeprefix("/_open/")].opened.set()
+        writer.write(whole({}))
+        return True
     if path.startswith("/_seen/"):
         asked = seen[path.removeprefix("/_seen/")]
         writer.write(whole({"requests": asked.requests, "left": asked.left}))
@@ -83,7 +88,10 @@ async def play(
                 if "abort" in step:
                     writer.transport.abort()
                 return False
-            await take(step, gone, writer)
+            if "gate" in step:
+                await passed(asked.opened, gone)
+            else:
+                await take(step, gone, writer)
             if gone.done():
                 asked.left += 1
                 return False
@@ -92,7 +100,14 @@ async def play(
         return False
     finally:
         gone.cancel()
+        await asyncio.wait([gone])  # two may not read at once
     return True
+
+
+async def passed(gate: asyncio.Event, gone: asyncio.Task[bytes]) -> None:
+    opening = asyncio.create_task(gate.wait())
+    await asyncio.wait([opening, gone], return_when=asyncio.FIRST_COMPLETED)
+    opening.cancel()
 
 
 async def take(step: dict[str, Any], gone: asyncio.Task[bytes], writer: asyncio.StreamWriter) -> None:

@@ -1,0 +1,100 @@
+"""Beyond its own machine the gateway listens only with keys, or for who insists, and shows nobody else its insides."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.failures import AUTHENTICATION, check_refusal
+from tests.support.processes import PATIENCE_SECONDS, ROOT, GatewayProcess, gateway_process
+
+pytestmark = pytest.mark.e2e
+
+EVERYWHERE = ("--host", "0.0.0.0")  # noqa: S104 - what is tested here
+KEY = "sk-alice-0123456789abcdef"
+METRICS_KEY = "sk-metrics-0011223344"
+
+
+@pytest.fixture(scope="module")
+def exposed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
+    config = {"metrics": {"key": METRICS_KEY}}
+    environ = {"SIGNALBOX_API_KEYS": f"alice={KEY}"}
+    directory = tmp_path_factory.mktemp("exposed")
+    with gateway_process(directory, config, environ=environ, arguments=EVERYWHERE) as process:
+        yield process
+
+
+def run(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "app", *arguments]
+    environ = {"PATH": os.environ["PATH"], "HOME": str(directory), "PYTHONPATH": str(ROOT)}
+    return subprocess.run(
+        command, cwd=directory, env=environ, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False
+    )
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "gateway.test"])  # noqa: S104 - what is tested here
+def test_without_keys_it_does_not_listen_beyond_this_machine(directory: Path, host: str) -> None:
+    ended = run(directory, "serve", "--host", host, "--port", "0")
+
+    assert ended.returncode == 1
+    assert ended.stdout == ""
+    (sentence,) = ended.stderr.splitlines()
+    assert sentence.startswith(f"signalbox: refusing to listen on {host} without API keys")
+    assert "SIGNALBOX_API_KEYS" in sentence
+
+
+def test_who_insists_is_served_without_keys(directory: Path) -> None:
+    arguments = (*EVERYWHERE, "--insecure-allow-unauthenticated")
+
+    with gateway_process(directory, arguments=arguments) as gateway:
+        ours, foreign = gateway.chat("demo"), gateway.chat("demo", headers={"host": "gateway.test"})
+
+    assert (ours.status_code, foreign.status_code) == (200, 200)
+
+
+def test_with_a_key_it_serves_who_holds_it(exposed: GatewayProcess) -> None:
+    refused = exposed.chat("demo")
+    served = exposed.chat("demo", headers={"authorization": f"Bearer {KEY}"})
+
+    check_refusal(refused, AUTHENTICATION)
+    assert served.status_code == 200
+
+
+def test_details_of_health_are_not_public_there(exposed: GatewayProcess) -> None:
+    public = exposed.client.get("/health")
+    full = exposed.client.get("/health", headers={"x-api-key": KEY})
+
+    assert public.json().keys() == {"status", "timestamp"}
+    assert "version" in full.json()
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [{}, {"authorization": "Bearer sk-wrong"}, {"authorization": f"Basic {METRICS_KEY}"}],
+    ids=["none", "wrong", "basic"],
+)
+def test_metrics_are_not_public_there(exposed: GatewayProcess, headers: dict[str, str]) -> None:
+    response = exposed.client.get("/metrics", headers=headers)
+
+    check_refusal(response, AUTHENTICATION)
+    assert response.headers["www-authenticate"] == "Bearer"
+    assert "llm_" not in response.text
+
+
+@pytest.mark.parametrize(
+    "headers", [{"authorization": f"Bearer {METRICS_KEY}"}, {"x-api-key": KEY}], ids=["own", "any"]
+)
+def test_metrics_are_shown_to_their_own_key_and_to_any_other(exposed: GatewayProcess, headers: dict[str, str]) -> None:
+    response = exposed.client.get("/metrics", headers=headers)
+
+    assert response.status_code == 200
+    assert "llm_build_info" in response.text
+
+
+def test_the_key_of_metrics_opens_nothing_else(exposed: GatewayProcess) -> None:
+    response = exposed.chat("demo", headers={"authorization": f"Bearer {METRICS_KEY}"})
+
+    check_refusal(response, AUTHENTICATION)
