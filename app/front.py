@@ -2,7 +2,7 @@
 
 uvicorn writes the head and the body of an answer apart (two system calls, two packets), arms and disarms a timer for
 every answer, lets a client take for ever over its request, takes a head of any size, and tells nobody that a client
-has left. uvicorn is pinned exactly: this class knows its insides, and `tests/integration/test_front.py` tells when
+has left. uvicorn is pinned exactly: this class knows its insides, and `tests/unit/test_front.py` tells when
 they move.
 """
 

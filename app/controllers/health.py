@@ -3,7 +3,7 @@
 from typing import Any
 
 import msgspec
-from litestar import Controller, Request, Response, get
+from litestar import Controller, HttpMethod, Request, Response, route
 from litestar.datastructures import CacheControlHeader
 from litestar.di import NamedDependency
 
@@ -14,13 +14,15 @@ from app.domain.health import HealthStatus
 from app.monitoring.health.service import HealthService
 from app.services.drain import Drain
 
+ASKED = (HttpMethod.GET, HttpMethod.HEAD)  # some load balancers only want the status
+
 
 class HealthController(Controller):
     tags = ["Operations"]
     opt = {"policy": Policy.OPEN}
     cache_control = CacheControlHeader(no_store=True)
 
-    @get("/health", operation_id="health")
+    @route("/health", http_method=ASKED)
     async def report(self, request: Request, health: NamedDependency[HealthService]) -> Response[dict[str, Any]]:
         """Everything watched; 503 as `health.fail_on` says. Without a key, where keys are set, only the status."""
         report = await health.report()
@@ -29,12 +31,12 @@ class HealthController(Controller):
             body = {"status": body["status"], "timestamp": body["timestamp"]}
         return Response(body, status_code=503 if report.status is HealthStatus.ERROR else 200)
 
-    @get(["/health/live", "/livez", "/health/liveliness"], sync_to_thread=False)
+    @route(["/health/live", "/livez", "/health/liveliness"], http_method=ASKED, sync_to_thread=False)
     def live(self) -> dict[str, str]:
         """The process answers; says nothing about what it depends on."""
         return {"status": HealthStatus.OK}
 
-    @get(["/health/ready", "/readyz", "/health/readiness"], sync_to_thread=False)
+    @route(["/health/ready", "/readyz", "/health/readiness"], http_method=ASKED, sync_to_thread=False)
     def ready(self, request: Request, health: NamedDependency[HealthService]) -> Response[dict[str, str]]:
         """200 while at least one provider can be asked and the process is not shutting down."""
         drain: Drain = request.app.state.drain

@@ -81,6 +81,8 @@ class ErrorReader:
             decoded = msgspec.json.decode(body)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return Said()
+        if isinstance(decoded, list) and decoded:  # Gemini wraps it so
+            decoded = decoded[0]
         error = decoded.get("error", decoded) if isinstance(decoded, dict) else decoded
         if isinstance(error, str):
             return Said(message=self._clean(error) or "")
@@ -114,6 +116,6 @@ def retry_after_of(answer: Answer) -> float | None:
     except ValueError:
         try:
             wait = parsedate_to_datetime(text).timestamp() - time.time()
-        except ValueError:
+        except (ValueError, OverflowError):
             return None
     return max(wait, 0.0) if wait == wait and wait < 1e9 else None  # noqa: PLR0124 - not a number

@@ -5,10 +5,6 @@ LONGEST = 1024 * 1024
 _DONE = (b"data: [DONE]", b"data:[DONE]")
 
 
-class EventTooLongError(Exception):
-    """More than `LONGEST` bytes without the end of an event."""
-
-
 class EventCutter:
     """Bytes in as they arrive, whole events out; line ends LF, comments and `[DONE]` removed.
 
@@ -16,14 +12,16 @@ class EventCutter:
     `find`, `in` and the like, which cost nothing beside the system call that brought the bytes.
     """
 
-    __slots__ = ("_rest", "done")
+    __slots__ = ("_rest", "done", "too_long")
 
     def __init__(self) -> None:
         self._rest = b""
         self.done = False
+        self.too_long = False
+        """More than `LONGEST` bytes have come without the end of an event: nothing more should be fed."""
 
     def feed(self, piece: bytes) -> bytes:
-        """The events that `piece` completes; nothing more comes once `done`. Raises EventTooLongError."""
+        """The events that `piece` completes; nothing more comes once `done`."""
         if self.done:
             return b""
         if self._rest:
@@ -41,8 +39,7 @@ class EventCutter:
                 end = 0
             self._rest = piece[end:] + held
             piece = piece[:end]
-            if len(self._rest) > LONGEST:
-                raise EventTooLongError
+            self.too_long = len(self._rest) > LONGEST
         return self._cleaned(piece) if piece else b""
 
     def finish(self) -> bytes:

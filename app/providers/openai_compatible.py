@@ -7,10 +7,10 @@ import msgspec
 
 from app.domain.llm import LLMRequest, Operation, Reply
 from app.domain.redaction import Redactor
-from app.domain.upstream_errors import UpstreamEmptyError, UpstreamMalformedError, UpstreamTruncatedError
+from app.domain.upstream_errors import UpstreamEmptyError, UpstreamMalformedError
 from app.providers.errors import ErrorReader
-from app.providers.events import EventCutter, EventTooLongError
 from app.providers.reading import AnswerReader
+from app.providers.streaming import EventStream
 from app.providers.upstream.base import Answer, Exchange, Upstream
 from app.settings import ProviderSettings
 
@@ -52,55 +52,36 @@ class OpenAICompatibleProvider:
 
     async def _stream(self, request: LLMRequest, body: bytes) -> Reply:
         exchange = await self._upstream.open("POST", request.operation, body)
-        cutter = EventCutter()
         reply = Reply(body=b"", provider=self.name, model=request.model)
+        stream = EventStream(exchange, self._reader, reply)
         try:
-            first = await self._first(request, exchange, cutter, reply)
+            first = await self._first(request, exchange, stream, reply)
         except BaseException:
             exchange.close()
             raise
-        reply.body = self._events(first, exchange, cutter, reply)
+        reply.body = _events(first, stream, reply)
         return reply
 
-    async def _first(self, request: LLMRequest, exchange: Exchange, cutter: EventCutter, reply: Reply) -> bytes:
+    async def _first(self, request: LLMRequest, exchange: Exchange, stream: EventStream, reply: Reply) -> bytes:
         """The first events: until they are here a failure is an ordinary one, and another target may be asked."""
         if exchange.status >= 300:
             raise self._errors.from_answer(await _short(exchange))
         if _content_type(exchange).startswith(NO_STREAMS):
             self._reader.whole(request.operation, (await _short(exchange)).body, reply)
             raise UpstreamMalformedError("the provider sent no stream", provider=self.name)
-        if events := await self._next(exchange, cutter, reply):
+        if events := await stream.next():
             return events
         raise UpstreamEmptyError("the provider's stream was empty", provider=self.name)
 
-    async def _events(
-        self, events: bytes, exchange: Exchange, cutter: EventCutter, reply: Reply
-    ) -> AsyncGenerator[bytes, None]:
-        try:
-            while events:
-                yield events
-                events = await self._next(exchange, cutter, reply)
-            reply.complete = cutter.done
-        finally:
-            exchange.close()
 
-    async def _next(self, exchange: Exchange, cutter: EventCutter, reply: Reply) -> bytes:
-        """The next whole events, or nothing at the end; raises UpstreamTruncatedError when it is not the right end."""
-        events = b""
-        while not (events or cutter.done):
-            piece = await exchange.read()
-            try:
-                events = cutter.feed(piece) if piece else cutter.finish()
-            except EventTooLongError:
-                message = "the provider sent an event without an end"
-                raise UpstreamMalformedError(message, provider=self.name) from None
-            if not (piece or events or cutter.done):
-                if cutter.pending or (reply.body and not reply.finish_reasons):
-                    raise UpstreamTruncatedError("the stream ended without [DONE]", provider=self.name)
-                break
-        if events:
-            self._reader.stream(events, reply)
-        return events
+async def _events(events: bytes, stream: EventStream, reply: Reply) -> AsyncGenerator[bytes, None]:
+    try:
+        while events:
+            yield events
+            events = await stream.next()
+        reply.complete = stream.done
+    finally:
+        stream.close()
 
 
 def _content_type(exchange: Exchange) -> bytes:

@@ -4,7 +4,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from app.domain.llm import Operation, Reply
-from app.domain.upstream_errors import UpstreamEmptyError, UpstreamMalformedError
+from app.domain.upstream_errors import UpstreamEmptyError, UpstreamError, UpstreamMalformedError
 from app.domain.usage import NO_USAGE, TokenUsage
 from app.providers.errors import ErrorReader
 from app.providers.events import payloads
@@ -62,24 +62,36 @@ class AnswerReader:
         reply.complete = True
         return reply
 
-    def stream(self, events: bytes, reply: Reply) -> None:
-        """Note in `reply` what the events of a stream say of its end; most say nothing, and are not parsed."""
+    def stream(self, events: bytes, reply: Reply) -> tuple[bytes, UpstreamError | None]:
+        """The events before one that is an error, and that error.
+
+        What they say of the answer's end is noted in `reply`; most say nothing, and are not parsed.
+        """
         if not (
             events.count(b'"usage"') != events.count(b'"usage":null')
             or events.count(b'"finish_reason"') != events.count(b'"finish_reason":null')
             or events.count(b'"error"') != events.count(b'"error":null')
         ):
-            return
-        for payload in payloads(events):
+            return events, None
+        start = 0
+        while (end := events.find(b"\n\n", start) + 2) > 1:
+            if (error := self._noted(events[start:end], reply)) is not None:
+                return events[:start], error
+            start = end
+        return events, None
+
+    def _noted(self, event: bytes, reply: Reply) -> UpstreamError | None:
+        for payload in payloads(event):
             try:
                 document = _decode(payload)
             except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
                 continue
             if _is_there(document.error):
-                raise self._errors.from_body(payload)
+                return self._errors.from_body(payload)
             if _is_there(document.usage):
                 reply.usage = usage_of(document.usage)
             reply.finish_reasons += tuple(each.finish_reason for each in document.choices or () if each.finish_reason)
+        return None
 
     def _check_filled(self, data: Raw) -> None:
         start = bytes(memoryview(data)[:64]).translate(None, b" \r\n\t")

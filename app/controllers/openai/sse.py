@@ -8,6 +8,7 @@ from msgspec import Raw, Struct
 
 from app.controllers.errors import as_gateway_error
 from app.controllers.openai.errors import error_body
+from app.providers.events import payloads
 
 DONE = b"data: [DONE]\n\n"
 
@@ -43,7 +44,8 @@ _decode = msgspec.json.Decoder(_Chunk).decode
 
 def _only_usage(event: bytes) -> bool:
     try:
-        chunk = _decode(event.removeprefix(b"data:"))
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        (payload,) = payloads(event)
+        chunk = _decode(payload)
+    except (ValueError, RecursionError):  # msgspec's and Unicode's errors are ValueErrors
         return False
     return chunk.choices == [] and bytes(chunk.usage) not in {b"", b"null"}

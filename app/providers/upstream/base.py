@@ -61,7 +61,7 @@ class Upstream(Protocol):
 
     Every failure leaves as an `UpstreamError`, or as `QueueTimeoutError` where all our connections were busy.
     Whoever is cancelled while waiting takes the connection with it: the provider sees that nobody listens.
-    Nothing is sent twice, except once on a fresh connection when a kept one had died before a byte came back.
+    Nothing is sent twice, except once more when a kept connection had died before a byte came back.
     """
 
     async def send(self, method: str, path: str, body: bytes = b"") -> Answer: ...

@@ -63,17 +63,19 @@ class HttpxUpstream:
     async def _opened(self, method: str, path: str, body: bytes, *, total: float) -> "HttpxExchange":
         due = time.monotonic() + total
         seconds = min(self.limits.first_byte, total)
+        request = self._client.build_request(method, path, content=body or None)
         try:
-            exchange = await self._sent(method, path, body, seconds, due)
+            exchange = await self._sent(request, seconds, due)
         except StaleError:
-            exchange = await self._sent(method, path, body, seconds, due)
+            exchange = await self._sent(request, seconds, due, again=True)
         if exchange.encoding not in IDENTITY:
             exchange.close()
             raise UpstreamMalformedError("the provider compressed what was to be plain", provider=self.provider)
         return exchange
 
-    async def _sent(self, method: str, path: str, body: bytes, seconds: float, due: float) -> "HttpxExchange":
-        request = self._client.build_request(method, path, content=body or None)
+    async def _sent(
+        self, request: httpx.Request, seconds: float, due: float, *, again: bool = False
+    ) -> "HttpxExchange":
         await self._place()
         line = Line()
         token = current_line.set(line)
@@ -90,7 +92,7 @@ class HttpxUpstream:
             raise UpstreamTimeoutError("the provider did not answer in time", provider=self.provider) from None
         except httpx.HTTPError as error:
             self.places.release()
-            raise in_our_words(error, self.provider, kept=line.kept) from error
+            raise in_our_words(error, self.provider, kept=line.kept and not again) from error
         return HttpxExchange(response, line, self, due)
 
     async def _place(self) -> None:

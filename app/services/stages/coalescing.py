@@ -7,44 +7,14 @@ from contextlib import aclosing
 import msgspec
 
 from app.domain.llm import CacheStatus, Reply
-from app.domain.upstream_errors import UpstreamTruncatedError
-from app.services.presence import Presence
 from app.services.stages.base import Call, Handler
-
-LONGEST_SHARED = 1024 * 1024
-
-
-class Flight:
-    """One answer on its way, and those who wait for more of it."""
-
-    def __init__(self, presence: Presence) -> None:
-        self.presence = presence
-        self.reply: Reply | None = None
-        self.error: BaseException | None = None
-        self.events: list[bytes] = []
-        self.size = 0
-        self.landed = False
-        self._waiting: list[asyncio.Future[None]] = []
-
-    def tell(self) -> None:
-        """There is more to see."""
-        if self._waiting:
-            waiting, self._waiting = self._waiting, []
-            for each in waiting:
-                if not each.done():
-                    each.set_result(None)
-
-    async def more(self) -> None:
-        waiter = asyncio.get_running_loop().create_future()
-        self._waiting.append(waiter)
-        await waiter
+from app.services.stages.flight import Flight, Reader
 
 
 class CoalescingStage:
-    """The first to ask works for all: as long as others share its answer, its call goes on though it has left.
+    """The first to ask works for all. Per process; who leads alone pays for a dictionary entry.
 
-    Per process. Who leads alone pays for a dictionary entry. A stream can be joined from its beginning until it
-    has grown to 1 MiB; a failure is everybody's, so that a provider in trouble is not asked a hundred times.
+    A failure is everybody's, so that a provider in trouble is not asked a hundred times.
     """
 
     def __init__(self) -> None:
@@ -53,8 +23,8 @@ class CoalescingStage:
     async def __call__(self, call: Call, proceed: Handler) -> Reply:
         if not call.key:
             return await proceed(call)
-        while (flight := self._flights.get(call.key)) is not None:
-            if (reply := await self._followed(flight)) is not None:
+        while (flight := self._flights.get(call.key)) is not None and flight.joinable:
+            if (reply := await self._followed(call.key, flight)) is not None:
                 return reply
         return await self._lead(call, proceed)
 
@@ -69,31 +39,61 @@ class CoalescingStage:
         if isinstance(reply.body, bytes):
             self._land(call.key, flight)
         else:
+            flight.source = reply.body
             reply.body = self._led(call.key, flight, reply.body)
             flight.tell()
         return reply
 
     async def _led(
-        self, key: bytes, flight: Flight, events: AsyncGenerator[bytes, None]
+        self, key: bytes, flight: Flight, source: AsyncGenerator[bytes, None]
     ) -> AsyncGenerator[bytes, None]:
+        """The leader's own stream: pulled by itself until it is shared, read like everybody's from then on."""
+        leader = flight.leader
         try:
-            async with aclosing(events):
-                async for event in events:
-                    flight.events.append(event)
-                    flight.size += len(event)
-                    if flight.size > LONGEST_SHARED and self._flights.get(key) is flight:
-                        del self._flights[key]
-                    flight.tell()
+            while flight.pump is None:
+                flight.pulling = True
+                event = await anext(source, b"")
+                flight.pulling = False
+                if not event:
+                    self._land(key, flight)
+                    return
+                leader.seen += 1
+                flight.log(event)
+                if flight.readers:
+                    self._share(key, flight, source)
+                yield event
+            async with aclosing(flight.read(leader)) as rest:
+                async for event in rest:
                     yield event
         except BaseException as error:
-            self._land(key, flight, error)
+            if flight.pump is None:
+                self._land(key, flight, error)
             raise
-        self._land(key, flight)
+        finally:
+            flight.leave(leader)
+            if flight.pump is None:
+                await source.aclose()
 
-    async def _followed(self, flight: Flight) -> Reply | None:
+    def _share(self, key: bytes, flight: Flight, source: AsyncGenerator[bytes, None]) -> None:
+        flight.take_over(asyncio.create_task(self._pump(key, flight, source)))
+
+    async def _pump(self, key: bytes, flight: Flight, source: AsyncGenerator[bytes, None]) -> None:
+        try:
+            async with aclosing(source):
+                async for event in source:
+                    flight.log(event)
+        except BaseException as error:
+            self._land(key, flight, error)
+            if isinstance(error, asyncio.CancelledError):
+                raise
+        else:
+            self._land(key, flight)
+
+    async def _followed(self, key: bytes, flight: Flight) -> Reply | None:
         """The shared answer, or None where its leader was cancelled before there was one: then someone else leads."""
-        flight.presence.hold()
-        holding = True
+        reader = Reader()
+        flight.join(reader)
+        staying = False
         try:
             while flight.reply is None and not flight.landed:
                 await flight.more()
@@ -103,38 +103,27 @@ class CoalescingStage:
                 return None
             reply = msgspec.structs.replace(flight.reply, cache=CacheStatus.COALESCED)
             if not isinstance(reply.body, bytes):
-                reply.body = _following(flight, reply)
-                holding = False  # the stream lets go
+                if flight.source is not None and not (flight.pulling or flight.landed or flight.pump):
+                    self._share(key, flight, flight.source)
+                reply.body = _following(flight, reader, reply)
+                staying = True
             return reply
         finally:
-            if holding:
-                flight.presence.let_go()
+            if not staying:
+                flight.leave(reader)
 
     def _land(self, key: bytes, flight: Flight, error: BaseException | None = None) -> None:
         if self._flights.get(key) is flight:
             del self._flights[key]
-        flight.error = error
-        flight.landed = True
-        flight.tell()
+        flight.land(error)
 
 
-async def _following(flight: Flight, reply: Reply) -> AsyncGenerator[bytes, None]:
-    seen = 0
+async def _following(flight: Flight, reader: Reader, reply: Reply) -> AsyncGenerator[bytes, None]:
     try:
-        while True:
-            if seen < len(flight.events):
-                events = b"".join(flight.events[seen:])
-                seen = len(flight.events)
-                yield events
-            elif not flight.landed:
-                await flight.more()
-            else:
-                break
-        if isinstance(flight.error, Exception):
-            raise flight.error.with_traceback(None)
-        if flight.error is not None:
-            raise UpstreamTruncatedError("the call that was shared has been cut", provider=reply.provider)
+        async with aclosing(flight.read(reader)) as events:
+            async for event in events:
+                yield event
         assert flight.reply is not None
         reply.usage, reply.finish_reasons = flight.reply.usage, flight.reply.finish_reasons
     finally:
-        flight.presence.let_go()
+        flight.leave(reader)

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from app.domain.errors import CapacityError
 from app.domain.llm import CacheStatus, Reply
 from app.domain.upstream_errors import UpstreamFailedError
 from app.domain.usage import TokenUsage
@@ -105,7 +106,8 @@ async def test_when_the_first_leaves_it_goes_on_for_those_who_wait(stream: bool)
     calls[0].presence.leave()
 
     assert (await tasks[1])[0] == (b"".join(EVENTS) if stream else b"{}")
-    await tasks[0]
+    (left,) = await asyncio.gather(tasks[0], return_exceptions=True)
+    assert isinstance(left, asyncio.CancelledError) == stream, "of a stream the others make themselves independent"
     assert slow.asked == 1
 
 
@@ -145,6 +147,44 @@ async def test_when_the_first_is_cancelled_before_the_answer_another_one_asks() 
 
     assert (await second)[0] == b"{}"
     assert slow.asked == 2
+
+
+async def test_who_joins_while_the_first_is_being_cancelled_asks_anew() -> None:
+    stage, slow = CoalescingStage(), Slow(stream=True)
+    first = asyncio.create_task(ask(stage, slow))
+    await asyncio.sleep(0.015)
+    first.cancel()
+
+    second = await ask(stage, slow)
+
+    assert second == (b"".join(EVENTS), CacheStatus.BYPASS)
+    assert slow.asked == 2
+    await asyncio.gather(first, return_exceptions=True)
+
+
+async def test_who_reads_too_slowly_is_cut_off_and_the_others_are_not() -> None:
+    class Long(Slow):
+        async def events(self) -> AsyncGenerator[bytes, None]:
+            for _ in range(12):
+                yield b"x" * 1024 * 1024
+                await asyncio.sleep(0.001)
+
+    stage, source = CoalescingStage(), Long(stream=True)
+
+    async def stuck() -> None:
+        reply = await stage(call_for(BODY, key=b"same"), source)
+        assert not isinstance(reply.body, bytes)
+        await anext(reply.body)
+        await asyncio.sleep(0.2)
+        async for _ in reply.body:
+            pass
+
+    first = asyncio.create_task(ask(stage, source))
+    slow = asyncio.create_task(stuck())
+
+    assert len((await first)[0]) == 12 * 1024 * 1024
+    with pytest.raises(CapacityError):
+        await slow
 
 
 @pytest.mark.parametrize("stream", [False, True])

@@ -1,0 +1,57 @@
+"""A provider's stream of events, read until it says that it is done."""
+
+from app.domain.llm import Reply
+from app.domain.upstream_errors import UpstreamError, UpstreamMalformedError, UpstreamTruncatedError
+from app.providers.events import EventCutter
+from app.providers.reading import AnswerReader
+from app.providers.upstream.base import Exchange
+
+
+class EventStream:
+    """Whole events as they come; what they say of the answer is noted in `reply`.
+
+    An error inside the stream is raised after the events that came before it, however they were packed.
+    """
+
+    def __init__(self, exchange: Exchange, reader: AnswerReader, reply: Reply) -> None:
+        self._exchange = exchange
+        self._reader = reader
+        self._reply = reply
+        self._cutter = EventCutter()
+        self._begun = False
+        self._failure: UpstreamError | None = None
+
+    @property
+    def done(self) -> bool:
+        return self._cutter.done
+
+    async def next(self) -> bytes:
+        """One event or more; nothing at the end; raises UpstreamTruncatedError when that is not the right end."""
+        if self._failure is not None:
+            raise self._failure
+        events = await self._cut()
+        if events:
+            events, self._failure = self._reader.stream(events, self._reply)
+            if self._failure is not None and not events:
+                raise self._failure
+            self._begun = True
+        return events
+
+    def close(self) -> None:
+        self._exchange.close()
+
+    async def _cut(self) -> bytes:
+        cutter = self._cutter
+        while not cutter.done:
+            if cutter.too_long:
+                provider = self._reply.provider
+                raise UpstreamMalformedError("the provider sent an event without an end", provider=provider)
+            piece = await self._exchange.read()
+            if events := cutter.feed(piece) if piece else cutter.finish():
+                return events
+            if not (piece or cutter.done):
+                if cutter.pending or (self._begun and not self._reply.finish_reasons):
+                    message = "the stream ended without [DONE]"
+                    raise UpstreamTruncatedError(message, provider=self._reply.provider)
+                break
+        return b""

@@ -1,0 +1,112 @@
+"""What of uvicorn's insides our protocol relies on; the rest is asked over real sockets."""
+
+import asyncio
+from typing import Any
+
+import uvicorn
+from uvicorn.server import ServerState
+
+from app.front import Front
+
+ANSWER = {"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]}
+BODY = {"type": "http.response.body", "body": b"{}", "more_body": False}
+
+
+class Transport(asyncio.Transport):
+    """Notes what is written, one entry for each system call it would be."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.writes: list[bytes] = []
+        self.closed = False
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self.writes.append(bytes(data))
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        return default
+
+    def is_closing(self) -> bool:
+        return self.closed
+
+    def close(self) -> None:
+        self.closed = True
+
+    def pause_reading(self) -> None:
+        return None
+
+    def resume_reading(self) -> None:
+        return None
+
+
+def front(app: Any) -> tuple[Front, Transport]:
+    config = uvicorn.Config(app, http=Front, ws="none", lifespan="off", log_config=None)
+    config.load()
+    protocol = Front(config=config, server_state=ServerState(), app_state={})
+    transport = Transport()
+    protocol.connection_made(transport)
+    return protocol, transport
+
+
+async def answer(scope: Any, receive: Any, send: Any) -> None:
+    await send(ANSWER)
+    await send(BODY)
+
+
+async def test_head_and_body_leave_in_one_write() -> None:
+    protocol, transport = front(answer)
+
+    protocol.data_received(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+    await asyncio.sleep(0.01)
+
+    (written,) = transport.writes
+    assert written.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert written.endswith(b"\r\n\r\n{}")
+
+
+async def test_each_piece_of_a_stream_is_one_write_and_the_first_takes_the_head_along() -> None:
+    async def stream(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        for piece in (b"one", b"two"):
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    protocol, transport = front(stream)
+
+    protocol.data_received(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+    await asyncio.sleep(0.01)
+
+    assert len(transport.writes) == 3
+    assert transport.writes[0].endswith(b"\r\n\r\n3\r\none\r\n")
+    assert transport.writes[1:] == [b"3\r\ntwo\r\n", b"0\r\n\r\n"]
+
+
+async def test_who_left_is_told_to_whoever_asked_to_know() -> None:
+    left = asyncio.Event()
+
+    async def waiting(scope: Any, receive: Any, send: Any) -> None:
+        scope["extensions"]["signalbox.departure"]["do"](left.set)
+        await asyncio.sleep(10)
+
+    protocol, _ = front(waiting)
+    protocol.data_received(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+    await asyncio.sleep(0.01)
+
+    protocol.connection_lost(None)
+
+    assert left.is_set()
+    for task in protocol.tasks:
+        task.cancel()
+
+
+async def test_a_header_with_a_line_break_in_it_is_not_sent() -> None:
+    async def splitting(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"x", b"a\r\nset-cookie: b")]})
+        await send(BODY)
+
+    protocol, transport = front(splitting)
+
+    protocol.data_received(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+    await asyncio.sleep(0.01)
+
+    assert b"set-cookie" not in b"".join(transport.writes)
