@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import math
+import re
 import struct
 import time
 from collections.abc import AsyncGenerator, Sequence
@@ -57,8 +58,8 @@ class DemoProvider:
         return [{"id": MODEL, "description": TEXT}]
 
     async def _events(self, operation: Operation, reply: Reply) -> AsyncGenerator[bytes, None]:
-        for word in TEXT.split(" "):
-            yield _event(_chunk(operation, word + " ", None))
+        for word in re.findall(r"\S+ ?", TEXT):
+            yield _event(_chunk(operation, word, None))
             await asyncio.sleep(SECONDS_PER_WORD)
         yield _event(_chunk(operation, "", "stop"))
         yield _event(_chunk(operation, "", None) | {"choices": [], "usage": _usage(reply.usage)})
