@@ -1,6 +1,7 @@
 """What an operator reads first."""
 
 from collections.abc import Sequence
+from urllib.parse import urlsplit
 
 from app import __version__
 from app.settings import Settings, local_address
@@ -50,4 +51,6 @@ def _cache(settings: Settings) -> str:
         return "off"
     if cache.backend == "memory" or not cache.url:
         return f"in memory, {cache.max_bytes // (1024 * 1024)} MiB, {cache.ttl_seconds:g} s"
-    return f"Redis at {cache.url.rpartition('@')[2].removeprefix('redis://')}, {cache.ttl_seconds:g} s"
+    url = urlsplit(cache.url)
+    where = url.path if url.scheme == "unix" else f"{url.hostname}:{url.port or 6379}{url.path}"
+    return f"Redis at {where}, {cache.ttl_seconds:g} s"

@@ -19,6 +19,7 @@ from msgspec import Struct
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
+from app.cycle import Cycle
 from app.domain.errors import GatewayError, HeaderTooLargeError, InvalidRequestError, RequestTimeoutError
 
 SWEEP_SECONDS = 0.5
@@ -26,7 +27,6 @@ NEVER = math.inf
 FIELD_OVERHEAD = 4
 TOO_LARGE = "the head of the request is too large"
 
-_illegal = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]").search
 _offer = re.compile(rb"\r\nupgrade:", re.IGNORECASE).sub
 _swept: WeakSet[ServerState] = WeakSet()
 
@@ -65,8 +65,8 @@ class Front(HttpToolsProtocol):
         self.silent_bytes = 0
         self.told = False
         self.refusal: GatewayError | None = None
-        self.extension: dict[str, Any] = {}
-        self.departures: list[Callable[[], object]] = []
+        self.running: RequestResponseCycle | None = None
+        """The one that is being answered; `cycle` may already be a later one."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -78,9 +78,11 @@ class Front(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self.due = NEVER
         super().connection_lost(exc)
-        cycle = self.cycle
-        if cycle is not None and not cycle.response_complete:
-            for act in self.departures:
+        running = self.running
+        if running is not None and not running.response_complete:
+            running.disconnected = True
+            running.message_event.set()
+            for act in _extension(running)["acts"]:
                 act()
 
     def data_received(self, data: bytes) -> None:
@@ -98,9 +100,9 @@ class Front(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self.departures = []
-        self.extension = {"do": self.departures.append}
-        self.scope["extensions"] = {"signalbox.departure": self.extension}  # type: ignore[dict-item]
+        acts: list[Callable[[], object]] = []
+        departure = {"do": acts.append, "acts": acts}
+        self.scope["extensions"] = {"signalbox.departure": departure}  # type: ignore[dict-item]
         self.head_bytes = 0
         self._await_head()
 
@@ -121,6 +123,8 @@ class Front(HttpToolsProtocol):
         self.waiting_for_head = False
         self.told = True
         super().on_headers_complete()
+        if self.running is not self.cycle:  # it waits for its turn, and its body is not waited for before
+            self.due = NEVER
 
     def on_body(self, body: bytes) -> None:
         self.told = True
@@ -139,26 +143,33 @@ class Front(HttpToolsProtocol):
         if self.transport.is_closing():
             return
         self.flow.resume_reading()
+        now = self.loop.time()
         if self.pipeline:
             cycle, app = self.pipeline.pop()
             self._start_asgi_task(cycle, app)
-        elif not (self.waiting_for_head or self.cycle.more_body):
-            self.due = self.loop.time() + self.timeout_keep_alive
+            self.due = now + self.limits.body_seconds if cycle.more_body else NEVER
+        elif self.waiting_for_head:
+            self.due = now + self.limits.head_seconds
+        elif not self.cycle.more_body:
+            self.due = now + self.timeout_keep_alive
 
     def send_400_response(self, msg: str) -> None:
         """What httptools could not read, or a callback of ours refused."""
         error = self.refusal or InvalidRequestError("the request is not HTTP")
-        cycle = self.cycle
-        if cycle is not None and not (cycle.more_body or cycle.response_complete):
-            # what follows a good request is none: that one is still answered
+        cycle, running = self.cycle, self.running
+        if running is not None and not running.response_complete and (cycle is not running or not running.more_body):
+            # what follows good requests is none: those are still answered
             self.deaf = True
-            cycle.keep_alive = False
+            if self.pipeline and cycle.more_body:
+                self.pipeline.popleft()
+            (self.pipeline[0][0] if self.pipeline else running).keep_alive = False
             return
         self._refuse(error)
         self.transport.close()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         cycle.__class__ = Cycle
+        self.running = cycle
         super()._start_asgi_task(cycle, app)
 
     def _await_head(self) -> None:
@@ -177,25 +188,29 @@ class Front(HttpToolsProtocol):
     def expire(self) -> None:
         """The client took too long, or a kept connection was not used."""
         self.due = NEVER
-        cycle = self.cycle
-        idle = cycle is None or cycle.response_complete
-        if (self.waiting_for_head and self.scope is not None and idle) or (cycle is not None and cycle.more_body):
+        running = self.running
+        answering = running is not None and not running.response_complete
+        if running is not None and answering and not running.more_body:
+            return  # what comes behind may be late as long as this one is not answered
+        if answering or (self.waiting_for_head and self.scope is not None and self.head_bytes):
             self._refuse(RequestTimeoutError("the request did not arrive in time"))
         self.transport.close()
 
     def _refuse(self, error: GatewayError) -> None:
         """Answer in the place of the application; a call that waits for its body learns why, and is who counts it."""
-        cycle = self.cycle
+        running = self.running
         request_id = urandom(12).hex()
-        if cycle is None or cycle.response_complete:
+        if running is None or running.response_complete:
             self.refused(error, request_id)
         else:
-            self.extension["refusal"] = error
-            cycle.disconnected = True
-            cycle.message_event.set()
-            if cycle.response_started:
+            extension = _extension(running)
+            extension["refusal"] = error
+            request_id = extension.get("request_id", request_id)
+            running.disconnected = True
+            running.message_event.set()
+            if running.response_started:
                 return
-            cycle.response_started = cycle.response_complete = True
+            running.response_started = running.response_complete = True
         fields = {"message": error.message, "type": error.type, "param": None, "code": error.code}
         body = msgspec.json.encode({"error": fields})
         headers = [
@@ -210,71 +225,16 @@ class Front(HttpToolsProtocol):
         self.transport.write(b"%b%b\r\n%b" % (STATUS_LINE[error.status_code], lines, body))
 
 
+def _extension(cycle: RequestResponseCycle) -> dict[str, Any]:
+    extensions: Any = cycle.scope["extensions"]
+    extension: dict[str, Any] = extensions["signalbox.departure"]
+    return extension
+
+
 def _without_offer(data: bytes) -> bytes:
     """An offer of another protocol may be passed over (RFC 9110 §7.8), but the parser would stop at its head."""
     head, end, rest = data.partition(b"\r\n\r\n")
     return _offer(b"\r\nx-declined:", head) + end + rest
-
-
-class Cycle(RequestResponseCycle):
-    """One answer. Its head waits for its first piece, so that both leave together."""
-
-    head = b""
-
-    async def send(self, message: Any) -> None:
-        if self.flow.write_paused and not self.disconnected:
-            await self.flow.drain()
-        if self.disconnected:
-            return
-        if not self.response_started:
-            self._start(message)
-        else:
-            self._go_on(message.get("body", b""), more=message.get("more_body", False))
-
-    def _start(self, message: Any) -> None:
-        self.response_started = True
-        self.waiting_for_100_continue = False
-        headers = [*self.default_headers, *message["headers"]]
-        if not self.keep_alive:
-            headers.append((b"connection", b"close"))
-        for name, value in headers:
-            if name == b"content-length":
-                self.chunked_encoding = False
-                self.expected_content_length = int(value)
-            elif name == b"connection" and value == b"close":
-                self.keep_alive = False
-        if self.chunked_encoding is None and self.scope["method"] != "HEAD" and message["status"] not in {204, 304}:
-            self.chunked_encoding = True
-            headers.append((b"transfer-encoding", b"chunked"))
-        lines = b"".join([b"%b: %b\r\n" % header for header in headers])
-        if lines.count(b"\n") != len(headers) or lines.count(b"\r") != len(headers) or _illegal(lines):
-            raise RuntimeError("a header has a control character in it")
-        self.head = b"%b%b\r\n" % (STATUS_LINE[message["status"]], lines)
-
-    def _go_on(self, body: bytes, *, more: bool) -> None:
-        if self.response_complete:
-            raise RuntimeError("the answer is already complete")
-        if self.scope["method"] == "HEAD":
-            body, self.expected_content_length = b"", 0
-        elif self.chunked_encoding:
-            chunk = b"%x\r\n%b\r\n" % (len(body), body) if body else b""
-            body = chunk if more else chunk + b"0\r\n\r\n"
-        else:
-            self.expected_content_length -= len(body)
-        head, self.head = self.head, b""
-        if head or body:
-            self.transport.write(head + body if head else body)
-        if not more:
-            self._finish()
-
-    def _finish(self) -> None:
-        if self.expected_content_length != 0:
-            raise RuntimeError("the body is not as long as its head said")
-        self.response_complete = True
-        self.message_event.set()
-        if not self.keep_alive:
-            self.transport.close()
-        self.on_response()
 
 
 def sweep(state: ServerState, loop: asyncio.AbstractEventLoop) -> None:

@@ -1,5 +1,7 @@
 """Application factories: `signalbox serve` uses them, and so may any ASGI server."""
 
+from collections.abc import Sequence
+
 from litestar import Litestar
 from litestar.config.cors import CORSConfig
 from litestar.exceptions import HTTPException
@@ -12,6 +14,15 @@ from app.plugin import ContainerPlugin
 from app.settings import load
 from app.shortcut import Shortcut
 
+EXPOSED = [
+    "x-request-id",
+    *(f"x-signalbox-{name}" for name in ("provider", "model", "cache", "attempts", "cost", "error")),
+    "cache-status",
+    "age",
+    "server-timing",
+    "retry-after",
+]
+
 
 def create_app(container: Container | None = None) -> Litestar:
     container = container or Container(settings=load().settings)
@@ -21,9 +32,17 @@ def create_app(container: Container | None = None) -> Litestar:
         plugins=[ContainerPlugin(container)],
         guards=[enforce],
         exception_handlers={GatewayError: render_error, HTTPException: render_error, Exception: render_error},
-        cors_config=CORSConfig(allow_origins=list(origins), allow_methods=["GET", "POST"]) if origins else None,
+        cors_config=_cors(origins) if origins else None,
         openapi_config=openapi_config(__version__),
         logging_config=None,
+    )
+
+
+def _cors(origins: Sequence[str]) -> CORSConfig:
+    return CORSConfig(
+        allow_origins=[origin.rstrip("/") for origin in origins],
+        allow_methods=["GET", "POST"],
+        expose_headers=EXPOSED,
     )
 
 

@@ -56,6 +56,7 @@ class ContainerPlugin(InitPlugin):
             visitors=Visitors(origins=settings.cors.origins, loopback_only=unguarded),
             metrics=self._container.monitoring.metrics(),
             journal=self._container.monitoring.journal(),
+            drain=services.drain(),
             max_body_bytes=settings.server.max_body_bytes,
         )
         app.state.drain = services.drain()

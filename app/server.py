@@ -71,9 +71,11 @@ class DrainingServer(uvicorn.Server):
         self._settings = settings
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        if self._drain.begun:
+        if self._drain.announced:
             self.force_exit = True
-        self._drain.begin()
+        self._drain.announce()
+        if not self._settings.drain_delay_seconds:
+            self._drain.begin()
         self.should_exit = True
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
@@ -84,12 +86,15 @@ class DrainingServer(uvicorn.Server):
             await asyncio.wait([draining], timeout=0.1)
         if not draining.done():
             draining.cancel()
+            self._drain.begin()
             self._drain.cut()
         self.force_exit = False  # what is left is short and must be done: logs are written, connections closed
         await super().shutdown(sockets)
 
     async def _drained(self) -> None:
-        await asyncio.sleep(self._settings.drain_delay_seconds)
+        if self._settings.drain_delay_seconds:
+            await asyncio.sleep(self._settings.drain_delay_seconds)
+        self._drain.begin()
         if not await self._drain.empty(within=self._settings.drain_seconds):
             logger.warning("calls are cut", after_seconds=self._settings.drain_seconds)
             self._drain.cut()

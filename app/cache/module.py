@@ -4,7 +4,6 @@ from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from app.cache.absent import AbsentCache
 from app.cache.memory import MemoryCache
 from app.cache.redis import RedisCache
 from app.settings import CacheSettings
@@ -14,8 +13,8 @@ CONNECTIONS = 64
 
 def chosen(settings: CacheSettings) -> str:
     """The name of the backend the settings mean."""
-    if not settings.enabled:
-        return "off"
+    if not settings.enabled:  # then nobody asks it
+        return "memory"
     if settings.backend == "auto":
         return "redis" if settings.url else "memory"
     return settings.backend
@@ -42,5 +41,4 @@ class CacheModule(containers.DeclarativeContainer):
         di.Callable(chosen, settings),
         redis=di.Singleton(RedisCache, client, timeout=settings.provided.timeout_seconds),
         memory=di.Singleton(MemoryCache, max_bytes=settings.provided.max_bytes),
-        off=di.Singleton(AbsentCache),
     )

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import structlog
@@ -88,8 +89,9 @@ class RedisCache:
                 await self._write()
         finally:
             measuring.cancel()
-            async with asyncio.timeout(1):
-                await self._write()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(1):
+                    await self._write()
 
     async def aclose(self) -> None:
         await self._client.aclose()

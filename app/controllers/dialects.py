@@ -27,6 +27,14 @@ _ANTHROPIC_TYPES = {
 }
 
 
+def _phrase(status: int) -> str:
+    """The reason phrase; a provider may answer with a status nobody has registered."""
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return "Error"
+
+
 def anthropic(error: GatewayError, request_id: str) -> dict[str, Any]:
     kind = _ANTHROPIC_TYPES.get(error.status_code, "api_error")
     return {"type": "error", "error": {"type": kind, "message": error.message}, "request_id": request_id}
@@ -46,7 +54,7 @@ def nomyo(error: GatewayError, _: str) -> dict[str, Any]:
 
 def llm_service(error: GatewayError, _: str) -> dict[str, Any]:
     status = error.status_code
-    return {"statusCode": status, "message": error.message, "error": HTTPStatus(status).phrase}
+    return {"statusCode": status, "message": error.message, "error": _phrase(status)}
 
 
 def model_muxer(error: GatewayError, _: str) -> dict[str, Any]:
@@ -60,7 +68,7 @@ def llm_runner(error: GatewayError, _: str) -> dict[str, Any]:
 def problem(error: GatewayError, _: str) -> dict[str, Any]:
     """RFC 9457."""
     status = error.status_code
-    return {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": error.message}
+    return {"type": "about:blank", "title": _phrase(status), "status": status, "detail": error.message}
 
 
 # The first prefix that fits decides.

@@ -23,6 +23,7 @@ from app.domain.errors import (
 from app.domain.principal import Principal
 from app.monitoring.journal import Journal
 from app.monitoring.metrics import Metrics
+from app.services.drain import Drain
 from app.services.keys import KeyService
 from app.services.llm import LLMService
 
@@ -44,6 +45,7 @@ class Door:
         visitors: Visitors,
         metrics: Metrics,
         journal: Journal,
+        drain: Drain,
         max_body_bytes: int,
     ) -> None:
         self.llm = llm
@@ -51,6 +53,7 @@ class Door:
         self.visitors = visitors
         self._metrics = metrics
         self._journal = journal
+        self._drain = drain
         self._max_body_bytes = max_body_bytes
         self._made_here = urandom(6).hex()
         self._count = itertools.count()
@@ -67,8 +70,9 @@ class Door:
         if scope["method"] != "POST":
             raise MethodNotAllowedError("this path answers POST only", allow="POST")
         self.visitors.check(scope["headers"], headers)
+        self._drain.check()
         principal = self.keys.authenticate(headers.get(b"authorization", b""), headers.get(b"x-api-key", b""))
-        if headers.get(b"content-encoding", b"identity") != b"identity":
+        if headers.get(b"content-encoding", b"identity").lower() != b"identity":
             raise UnsupportedEncodingError("compressed bodies are not read here")
         length = headers.get(b"content-length", b"")
         if length.isdigit() and int(length) > self._max_body_bytes:
@@ -107,6 +111,12 @@ def when_caller_leaves(scope: HTTPScope, act: Callable[[], None]) -> None:
     """Our own server tells at once; under another one a call goes on to its end."""
     if (departure := _departure(scope)) is not None:
         departure["do"](act)
+
+
+def tell_request_id(scope: HTTPScope, request_id: str) -> None:
+    """Our own server may have to answer in our place."""
+    if (departure := _departure(scope)) is not None:
+        departure["request_id"] = request_id
 
 
 def _departure(scope: HTTPScope) -> Any:

@@ -40,7 +40,7 @@ class HealthController(Controller):
     def ready(self, request: Request, health: NamedDependency[HealthService]) -> Response[dict[str, str]]:
         """200 while at least one provider can be asked and the process is not shutting down."""
         drain: Drain = request.app.state.drain
-        if drain.begun:
+        if drain.announced:
             return Response({"status": "draining"}, status_code=503)
         if not health.can_serve():
             return Response({"status": HealthStatus.ERROR}, status_code=503)

@@ -5,7 +5,7 @@ from enum import StrEnum
 from litestar import Litestar
 from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
-from litestar.routes import ASGIRoute, HTTPRoute
+from litestar.routes import HTTPRoute
 
 from app.controllers.door import Door
 from app.domain.errors import UNKNOWN_KEY, AuthenticationError
@@ -38,12 +38,12 @@ async def enforce(connection: ASGIConnection, handler: BaseRouteHandler) -> None
 def check_declared(app: Litestar) -> None:
     """Stops the start for a route nobody has decided about."""
     for route in app.routes:
-        if isinstance(route, ASGIRoute):
-            handlers: list[BaseRouteHandler] = [route.route_handler]
-        elif isinstance(route, HTTPRoute):
-            handlers = [each for each in route.route_handlers if each.http_methods != {"OPTIONS"}]
+        if isinstance(route, HTTPRoute):
+            handlers: list[BaseRouteHandler] = [
+                each for each in route.route_handlers if each.http_methods != {"OPTIONS"}
+            ]
         else:
-            handlers = []
+            handlers = [route.route_handler]
         for handler in handlers:
             if handler.opt.get("policy") not in set(Policy):
                 raise RuntimeError(f"the route {route.path} declares no policy")

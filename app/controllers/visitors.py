@@ -1,13 +1,18 @@
 """Keeps out who should not even be listened to: foreign web pages, and names that only pretend to be this machine."""
 
+import re
 from collections.abc import Iterable, Sequence
-from urllib.parse import urlsplit
 
 from app.domain.errors import UNKNOWN_KEY, AuthenticationError, InvalidRequestError, PermissionDeniedError
 from app.settings import is_loopback
 
 MOST_HOSTS_KEPT = 64
+ONE_HOST = "exactly one valid Host header is needed"
 ONCE = (b"host", b"authorization", b"x-api-key", b"origin")
+
+
+# RFC 9110 §7.2, a bracketed IPv6 address or a name, and a port
+_host = re.compile(rb"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._-]+))(?::[0-9]{1,5})?").fullmatch
 
 
 class Visitors:
@@ -35,13 +40,10 @@ class Visitors:
             self._check_once([name for name, _ in sent])
 
     def _check_host(self, host: bytes) -> None:
-        try:
-            name = urlsplit(f"//{host.decode('ascii')}").hostname or ""
-        except ValueError:
-            name = ""
-        if not name or any(each in host for each in b"/?#@ "):
-            raise InvalidRequestError("exactly one valid Host header is needed")
-        if self._loopback_only and not is_loopback(name):
+        written = _host(host)
+        if written is None:
+            raise InvalidRequestError(ONE_HOST)
+        if self._loopback_only and not is_loopback((written[1] or written[2]).decode().lower()):
             raise InvalidRequestError("without API keys only loopback hosts are served, such as localhost")
         if len(self._good_hosts) < MOST_HOSTS_KEPT:
             self._good_hosts.add(host)
@@ -57,5 +59,7 @@ class Visitors:
         for name in ONCE:
             if names.count(name) > 1:
                 if name == b"host":
-                    raise InvalidRequestError("exactly one valid Host header is needed")
+                    raise InvalidRequestError(ONE_HOST)
+                if name == b"origin":
+                    raise PermissionDeniedError("one request has one origin")
                 raise AuthenticationError(UNKNOWN_KEY)

@@ -9,6 +9,7 @@ GatewayError                         says its word, its status, its OpenAI `type
 Each class states its whole row of the table in `docs/errors.md`; one that leaves a column out does not import.
 """
 
+import asyncio
 from enum import StrEnum
 from typing import ClassVar, Literal
 
@@ -214,3 +215,14 @@ class CancelledByShutdownError(
     word="cancelled_by_shutdown", status=503, type="overloaded_error", code="cancelled_by_shutdown", fallback=False,
 ):  # fmt: skip
     """Cut at the end of draining; in mid-stream it is the last event."""
+
+
+def word_of(error: BaseException) -> Failure:
+    """What metrics and logs call `error`, whatever it is."""
+    match error:
+        case GatewayError():
+            return error.word
+        case asyncio.CancelledError() | GeneratorExit():
+            return CallerGoneError.word
+        case _:
+            return GatewayError.word

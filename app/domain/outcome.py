@@ -1,4 +1,4 @@
-"""How a call ended; the one record that metrics, the log, budgets and audit all read."""
+"""How a call ended; the one record that metrics and the log both read."""
 
 from msgspec import Struct
 

@@ -12,6 +12,7 @@ from typing import BinaryIO, Literal
 import msgspec
 
 from app.domain.outcome import Outcome
+from app.monitoring.writer import LineWriter
 
 FLUSH_SECONDS = 0.1
 FLUSH_BYTES = 64 * 1024
@@ -25,7 +26,7 @@ class Journal:
     def __init__(
         self, file: BinaryIO, *, style: Literal["json", "console"], clock: Callable[[], float] = time.time
     ) -> None:
-        self._file = file
+        self._writer = LineWriter(file)
         self._write = self._as_json if style == "json" else self._for_people
         self._clock = clock
         self._buffer = bytearray()
@@ -61,16 +62,17 @@ class Journal:
         self._flush_soon()
 
     def flush(self) -> None:
+        """Hand on what has gathered."""
         self._flush_due = None
         if self._buffer:
-            self._file.write(self._buffer)
-            self._file.flush()
+            self._writer.write(bytes(self._buffer))
             self._buffer.clear()
 
     async def aclose(self) -> None:
         if self._flush_due is not None:
             self._flush_due.cancel()
         self.flush()
+        await asyncio.to_thread(self._writer.close)
 
     def _flush_soon(self) -> None:
         if len(self._buffer) > FLUSH_BYTES:

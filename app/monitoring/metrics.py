@@ -107,7 +107,10 @@ class Metrics:
 
     def render(self, accept: str) -> tuple[bytes, str]:
         """The exposition a scraper that accepts `accept` wants, and its content type."""
-        encode, content_type = choose_encoder(accept)
+        try:
+            encode, content_type = choose_encoder(accept)
+        except (TypeError, ValueError):  # it stumbles over a version that is no number
+            encode, content_type = choose_encoder("")
         return encode(self._registry), content_type
 
     def _counter(self, name: str, help_text: str, *labels: str) -> CounterFamily:

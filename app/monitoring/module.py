@@ -1,10 +1,12 @@
 import sys
 from collections.abc import Sequence
+from functools import partial
 
 from dependency_injector import containers
 from dependency_injector import providers as di
 
 from app.cache.base import CacheBackend
+from app.domain.upstream_errors import UpstreamError
 from app.monitoring.health.service import HealthService
 from app.monitoring.health.vitals import Vitals
 from app.monitoring.health.watch import Watch
@@ -23,6 +25,15 @@ def _journal(settings: LogSettings) -> Journal:
     return Journal(sys.stdout.buffer, style=style_of(settings, terminal=sys.stdout.isatty()))
 
 
+async def _answers(provider: Provider) -> None:
+    """A server that has no list of models, or will not give it now, is not down for that."""
+    try:
+        await provider.ping()
+    except UpstreamError as error:
+        if error.hurts:
+            raise
+
+
 def _health(  # noqa: PLR0913 - what it watches
     *,
     settings: HealthSettings,
@@ -35,7 +46,8 @@ def _health(  # noqa: PLR0913 - what it watches
 ) -> HealthService:
     timeout, age = settings.timeout_seconds, settings.interval_seconds
     watches = [
-        Watch(each.name, each.models, timeout=timeout, max_age=age, critical=each.critical) for each in providers
+        Watch(each.name, partial(_answers, each), timeout=timeout, max_age=age, critical=each.critical)
+        for each in providers
     ]
     redis = Watch("redis", cache.ping, timeout=timeout, max_age=0) if cache.name == "redis" else None
     return HealthService(

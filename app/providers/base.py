@@ -24,3 +24,7 @@ class Provider(Protocol):
     async def models(self) -> Sequence[dict[str, Any]]:
         """The models it lists, as OpenAI's model objects with at least an `id`; costs nothing to ask."""
         ...
+
+    async def ping(self) -> None:
+        """Whether it answers, by the cheapest question there is; raises UpstreamError."""
+        ...

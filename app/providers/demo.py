@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from app.domain.llm import LLMRequest, Operation, Reply
-from app.domain.upstream_errors import UpstreamNotFoundError
+from app.domain.upstream_errors import UpstreamNotFoundError, UpstreamRejectedError
 from app.domain.usage import TokenUsage
 
 MODEL = "demo"
@@ -53,6 +53,9 @@ class DemoProvider:
             reply.finish_reasons = ("stop",)
         reply.complete = True
         return reply
+
+    async def ping(self) -> None:
+        return None
 
     async def models(self) -> Sequence[dict[str, Any]]:
         return [{"id": MODEL, "description": TEXT}]
@@ -101,7 +104,10 @@ def _usage(usage: TokenUsage) -> dict[str, int]:
 
 def _embeddings(request: LLMRequest, usage: TokenUsage) -> dict[str, Any]:
     """A vector of length 1 made of the input's digest: the same text has the same one, and that is all it means."""
-    asked = msgspec.json.decode(request.fields["input"])
+    try:
+        asked = msgspec.json.decode(request.fields["input"])
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise UpstreamRejectedError(f"input: {error}", provider=MODEL, status=400, param="input") from None
     inputs = asked if isinstance(asked, list) and not (asked and isinstance(asked[0], int)) else [asked]
     in_base64 = bytes(request.fields.get("encoding_format", msgspec.Raw(b""))) == b'"base64"'
     data = []

@@ -83,19 +83,25 @@ class ErrorReader:
             return Said()
         if isinstance(decoded, list) and decoded:  # Gemini wraps it so
             decoded = decoded[0]
-        error = decoded.get("error", decoded) if isinstance(decoded, dict) else decoded
+        error = (decoded.get("error") or decoded) if isinstance(decoded, dict) else decoded
         if isinstance(error, str):
             return Said(message=self._clean(error) or "")
         if not isinstance(error, dict):
             return Said()
         status = error.get("code")
         return Said(
-            message=self._clean(error.get("message") or error.get("detail")) or "",
+            message=self._clean(error.get("message")) or self._detail(error.get("detail")),
             type=self._clean(error.get("type")),
             code=self._clean(error.get("code")),
             param=self._clean(error.get("param")),
             status=status if isinstance(status, int) else 0,
         )
+
+    def _detail(self, detail: Any) -> str:
+        """FastAPI's servers say it in a list."""
+        if not detail:
+            return ""
+        return self._clean(detail if isinstance(detail, str) else msgspec.json.encode(detail).decode()) or ""
 
     def _clean(self, value: Any) -> str | None:
         if not isinstance(value, str | int) or isinstance(value, bool):
@@ -109,7 +115,7 @@ def retry_after_of(answer: Answer) -> float | None:
     if milliseconds.isdigit() and len(milliseconds) < 12:
         return int(milliseconds) / 1000
     text = answer.header(b"retry-after").decode("latin-1").strip()
-    if not text:
+    if not text or "_" in text:  # float takes an underscore between digits
         return None
     try:
         wait = float(text)

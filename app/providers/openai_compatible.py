@@ -38,9 +38,15 @@ class OpenAICompatibleProvider:
         reply = Reply(body=answer.body, provider=self.name, model=request.model)
         return self._reader.whole(request.operation, answer.body, reply)
 
+    async def ping(self) -> None:
+        await self._asked_for_models()
+
     async def models(self) -> Sequence[dict[str, Any]]:
         if self._listed:
             return [{"id": model} for model in self._listed]
+        return await self._asked_for_models()
+
+    async def _asked_for_models(self) -> Sequence[dict[str, Any]]:
         answer = await self._upstream.send("GET", "models")
         if answer.status >= 300:
             raise self._errors.from_answer(answer)

@@ -1,5 +1,8 @@
 """What the gateway reads of an answer: why it ended, what it used, whether it is an error after all."""
 
+from contextlib import suppress
+from typing import Any
+
 import msgspec
 from msgspec import Raw, Struct
 
@@ -13,7 +16,7 @@ MOST_TOKENS = 10**12
 
 
 class _Choice(Struct):
-    finish_reason: str | None = None
+    finish_reason: Any = None
 
 
 class _Document(Struct):
@@ -24,12 +27,14 @@ class _Document(Struct):
 
 
 class _Usage(Struct):
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
+    prompt_tokens: float | None = None
+    completion_tokens: float | None = None
     cost: float | None = None
 
 
 _decode = msgspec.json.Decoder(_Document).decode
+_decode_fields = msgspec.json.Decoder(dict[str, Raw]).decode
+_decode_number = msgspec.json.Decoder(float | None).decode
 _decode_usage = msgspec.json.Decoder(_Usage | None).decode
 
 
@@ -57,7 +62,7 @@ class AnswerReader:
         elif not document.choices:
             raise UpstreamEmptyError("the provider's answer is empty", provider=self._provider)
         else:
-            reply.finish_reasons = tuple(each.finish_reason or "" for each in document.choices)
+            reply.finish_reasons = tuple(str(each.finish_reason or "") for each in document.choices)
         reply.usage = usage_of(document.usage)
         reply.complete = True
         return reply
@@ -90,7 +95,9 @@ class AnswerReader:
                 return self._errors.from_body(payload)
             if _is_there(document.usage):
                 reply.usage = usage_of(document.usage)
-            reply.finish_reasons += tuple(each.finish_reason for each in document.choices or () if each.finish_reason)
+            reply.finish_reasons += tuple(
+                str(each.finish_reason) for each in document.choices or () if each.finish_reason
+            )
         return None
 
     def _check_filled(self, data: Raw) -> None:
@@ -106,15 +113,28 @@ def usage_of(raw: Raw) -> TokenUsage:
     try:
         said = _decode_usage(raw) if _is_there(raw) else None
     except (msgspec.DecodeError, RecursionError):
-        return NO_USAGE
+        said = _field_by_field(raw)
     if said is None:
         return NO_USAGE
     cost = round(said.cost * 1e9) if said.cost is not None and 0 <= said.cost < MOST_TOKENS else None
     return TokenUsage(
-        prompt_tokens=min(max(said.prompt_tokens or 0, 0), MOST_TOKENS),
-        completion_tokens=min(max(said.completion_tokens or 0, 0), MOST_TOKENS),
+        prompt_tokens=int(min(max(said.prompt_tokens or 0, 0), MOST_TOKENS)),
+        completion_tokens=int(min(max(said.completion_tokens or 0, 0), MOST_TOKENS)),
         cost_nano_usd=cost,
     )
+
+
+def _field_by_field(raw: Raw) -> _Usage | None:
+    """One odd field does not cost the others."""
+    try:
+        fields = _decode_fields(raw)
+    except (msgspec.DecodeError, RecursionError):
+        return None
+    said = _Usage()
+    for name in said.__struct_fields__:
+        with suppress(msgspec.DecodeError, RecursionError):
+            setattr(said, name, _decode_number(fields.get(name, Raw(b"null"))))
+    return said
 
 
 def _is_there(raw: Raw) -> bool:

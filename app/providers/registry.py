@@ -1,5 +1,6 @@
 """Which targets serve which model."""
 
+import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any, NamedTuple
@@ -40,8 +41,7 @@ class ProviderRegistry:
             for each in open_to_all:
                 each.renewed()
             return found
-        for each in open_to_all:
-            await each.read()
+        await asyncio.gather(*(each.read() for each in open_to_all))
         if found := [Target(each.provider, model) for each in open_to_all if model in each.models]:
             return found
         raise self._not_found(model)

@@ -8,12 +8,13 @@ RETRY_AFTER_SECONDS = 5
 
 
 class Drain:
-    """`begin` refuses new calls; `empty` waits for those on their way; `cut` cancels what is left.
+    """`announce` ends readiness; `begin` refuses new calls; `empty` waits for the running ones; `cut` cancels the rest.
 
     A call that is cut ends as `cancelled_by_shutdown`, in mid-stream with an error event.
     """
 
     def __init__(self) -> None:
+        self.announced = False
         self.begun = False
         self.cutting = False
         self._running: set[asyncio.Task] = set()
@@ -22,18 +23,25 @@ class Drain:
 
     def enter(self, task: asyncio.Task) -> None:
         """A call begins in `task`; raises ShuttingDownError when it may not."""
-        if self.begun:
-            raise ShuttingDownError("the gateway is shutting down", retry_after=RETRY_AFTER_SECONDS)
+        self.check()
         self._running.add(task)
         self._none_left.clear()
+
+    def check(self) -> None:
+        if self.begun:
+            raise ShuttingDownError("the gateway is shutting down", retry_after=RETRY_AFTER_SECONDS)
 
     def leave(self, task: asyncio.Task) -> None:
         self._running.discard(task)
         if not self._running:
             self._none_left.set()
 
+    def announce(self) -> None:
+        """Tell load balancers to look elsewhere; calls are still taken."""
+        self.announced = True
+
     def begin(self) -> None:
-        self.begun = True
+        self.announced = self.begun = True
 
     async def empty(self, *, within: float) -> bool:
         """Whether all calls ended within so many seconds."""

@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 
 from app.domain.controls import AS_CONFIGURED, CacheControls
-from app.domain.errors import CallerGoneError, CancelledByShutdownError, Failure, GatewayError
+from app.domain.errors import CallerGoneError, CancelledByShutdownError, Failure, GatewayError, word_of
 from app.domain.llm import LLMRequest, Reply
 from app.domain.principal import Principal
 from app.services.drain import Drain
@@ -42,7 +42,9 @@ class LLMService:
         try:
             reply = await self._handle(call)
         except BaseException as error:
-            raise self._ended(call, None, error) from error
+            if (ended := self._ended(call, None, error)) is error:
+                raise
+            raise ended from None
         reply.attempts = call.attempts.rstrip(",")
         reply.seconds_upstream = call.seconds_upstream
         if isinstance(reply.body, bytes):
@@ -62,7 +64,9 @@ class LLMService:
                         first = time.perf_counter() - call.started
                     yield event
         except BaseException as error:
-            raise self._ended(call, reply, error, first) from error
+            if (ended := self._ended(call, reply, error, first)) is error:
+                raise
+            raise ended from None
         call.settle(reply, seconds=time.perf_counter() - call.started, error=_gone(call), first=first)
 
     def _ended(
@@ -72,25 +76,17 @@ class LLMService:
         if isinstance(error, asyncio.CancelledError) and self._drain.cutting:
             call.presence.task.uncancel()
             error = CancelledByShutdownError("the gateway has shut down before the answer was complete")
-        word = _word_of(error)
+        word = word_of(error)
+        if isinstance(error, GeneratorExit) and self._drain.cutting:
+            word = CancelledByShutdownError.word
         seconds = time.perf_counter() - call.started
         call.attempts = call.attempts.rstrip(",")
         call.settle(reply, seconds=seconds, error=word, provider=getattr(error, "provider", call.place), first=first)
         if isinstance(error, GatewayError):
-            error.attempts = call.attempts
+            error.attempts = call.attempts or error.attempts  # an error may be shared
         return error
 
 
 def _gone(call: Call) -> Failure | None:
     """A caller may have left while others waited for the same answer."""
     return CallerGoneError.word if call.presence.left else None
-
-
-def _word_of(error: BaseException) -> Failure:
-    match error:
-        case GatewayError():
-            return error.word
-        case asyncio.CancelledError() | GeneratorExit():
-            return CallerGoneError.word
-        case _:
-            return GatewayError.word

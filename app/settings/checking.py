@@ -28,8 +28,9 @@ def check(settings: Settings, draft: Draft) -> None:
         raise ConfigError(".".join(path), "is a flag of the command line only", origin=draft.origin_of(path))
     if settings.cache.backend == "redis" and not settings.cache.url:
         raise ConfigError("cache.url", "is needed for the Redis backend, as in redis://localhost:6379/0")
-    if settings.cache.url and urlsplit(settings.cache.url).scheme not in {"redis", "rediss", "unix"}:
-        raise ConfigError("cache.url", "must start with redis://, rediss:// or unix://", origin=_origin(draft))
+    if settings.cache.url and not _is_redis(settings.cache.url):
+        message = "must be redis://host:port, rediss://host:port or unix://path"
+        raise ConfigError("cache.url", message, origin=draft.origin_of(("cache", "url")))
 
 
 def is_loopback(host: str) -> bool:
@@ -48,8 +49,13 @@ def local_address(server: ServerSettings) -> str:
     return f"http://[{host}]:{server.port}" if ":" in host else f"http://{host}:{server.port}"
 
 
-def _origin(draft: Draft) -> str:
-    return draft.origin_of(("cache", "url"))
+def _is_redis(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:  # the port is no number
+        return False
+    return parts.scheme in {"redis", "rediss", "unix"} and port != 0
 
 
 def _check_provider(name: str, provider: ProviderSettings, draft: Draft) -> None:
@@ -82,6 +88,8 @@ def _check_route(model: str, targets: tuple[str, ...], settings: Settings, draft
 
 
 def _check_key(name: str, key: str, draft: Draft) -> None:
+    if not name or not name.isascii() or not name.isprintable() or " " in name:
+        raise ConfigError(f"keys.{name!r}", "a key's name is visible ASCII characters without spaces")
     if not key.isascii() or not key.isprintable() or " " in key or not key:
         origin = draft.origin_of(("keys", name, "key"))
         raise ConfigError(f"keys.{name}.key", "must be visible ASCII characters without spaces", origin=origin)

@@ -139,10 +139,16 @@ def _timeouts(draft: Draft, environ: Mapping[str, str]) -> None:
 
 def _keys(draft: Draft, environ: Mapping[str, str]) -> None:
     """`name=key,…` or plain keys; a plain one is named by its digest, so that names do not move when one is removed."""
+    names: set[str] = set()
     for each in known.commas(environ.get(API_KEYS, "")):
         name, sign, key = each.partition("=")
-        if not (sign and key.strip("=")):
+        if not sign:
             name, key = f"key-{sha256(b'name of ' + each.encode()).hexdigest()[:8]}", each
+        elif not key.strip("= "):
+            raise ConfigError(API_KEYS, f"{name}= has no key; a plain key with = at its end is written name=key")
+        if name in names:
+            raise ConfigError(API_KEYS, f"{name} is there twice")
+        names.add(name)
         draft.put(("keys", name.strip(), "key"), key.strip(), f"environment {API_KEYS}")
 
 

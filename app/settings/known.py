@@ -34,10 +34,6 @@ def seconds(text: str) -> float:
     return float(text)
 
 
-def milliseconds(text: str) -> float:
-    return float(text) / 1000
-
-
 def megabytes(text: str) -> int:
     return int(float(text) * 1024 * 1024)
 
@@ -62,6 +58,6 @@ VARIABLES = {
     "MAX_RETRIES": Legacy(("retry", "max_retries"), lambda text: min(int(text), 2)),
     "CORS_ORIGINS": Legacy(("cors", "origins"), commas),
 }
-# Milliseconds for every provider, or for one row, by the guide that documents them.
+# For every provider, or for one row; from 1000 up they are milliseconds, as the guide that documents them has it.
 REQUEST_TIMEOUT = "REQUEST_TIMEOUT"
 ROW_TIMEOUT = "_TIMEOUT"

@@ -151,4 +151,4 @@ def masked(path: tuple[str, ...], value: Any) -> str:
         return text or '""'
     if path[-1] in {"api_key", "key"} or "headers" in path:
         return "***"
-    return re.sub(r"//[^/@]*@", "//***@", text)
+    return re.sub(r"([?&]password=)[^&#]*", r"\1***", re.sub(r"//.*@", "//***@", text))

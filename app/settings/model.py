@@ -1,15 +1,18 @@
 """The settings as one frozen tree; units stand in the names, ranges in the types."""
 
+import re
 from typing import Annotated, Literal
 
 from msgspec import Meta, Struct, field
 
-Seconds = Annotated[float, Meta(gt=0)]
+Seconds = Annotated[float, Meta(gt=0, le=1e9)]
 Port = Annotated[int, Meta(ge=0, le=65535)]
 Size = Annotated[int, Meta(ge=1)]
 Percent = Annotated[float, Meta(gt=0, le=100)]
 
 MIB = 1024 * 1024
+TOLD_TO_ALL = frozenset({"HTTP-Referer", "X-Title"})
+"""Headers of a provider row that are no secrets."""
 
 
 class Secret(str):
@@ -142,9 +145,19 @@ class Settings(Section, frozen=True):
     def secrets(self) -> list[str]:
         """Every secret in the tree, for taking them out of other people's texts."""
         found: list[str] = [each.api_key for each in self.providers.values()]
+        found += [
+            value for each in self.providers.values() for name, value in each.headers.items() if name not in TOLD_TO_ALL
+        ]
         found += [each.key for each in self.keys.values()]
-        found += [self.cache.url, self.cache.url.partition("@")[0].rpartition(":")[2], self.metrics.key]
+        found += [self.cache.url, *passwords_of(self.cache.url), self.metrics.key]
         return [each for each in found if each]
+
+
+def passwords_of(url: str) -> list[str]:
+    """The passwords in a URL, as they are written there: before the host, or as Redis' `password=`."""
+    credentials, at, _ = url.rpartition("@")
+    found = [credentials.rpartition(":")[2]] if at else []
+    return found + re.findall(r"[?&]password=([^&#]*)", url)
 
 
 def style_of(log: LogSettings, *, terminal: bool) -> Literal["json", "console"]:

@@ -1,8 +1,10 @@
 """Every upstream client keeps the promises of `Upstream`, over real sockets."""
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator, Callable
 
+import httpx
 import pytest
 
 from app.domain import upstream_errors as errors
@@ -244,3 +246,22 @@ async def test_waiting_too_long_for_a_connection_is_our_limit_and_no_failure_of_
     first.cancel()
     await asyncio.gather(first, return_exceptions=True)
     await upstream.aclose()
+
+
+@pytest.mark.parametrize("answer", [OK, b"HTTP/1.1 400 Bad Request\r\ncontent-length: 2\r\n\r\nno"])
+async def test_a_body_is_let_go_of_with_its_call_and_not_with_the_next_collection(
+    upstream: Upstream, provider: Origin, answer: bytes
+) -> None:
+    provider.script = says(answer)
+    await upstream.send("POST", "chat", b"{}")
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(3):
+            await upstream.send("POST", "chat", b"x" * 500_000)
+        await asyncio.sleep(0.05)
+        kept = [each for each in gc.get_objects() if isinstance(each, httpx.Request | httpx.Response)]
+    finally:
+        gc.enable()
+
+    assert kept == []

@@ -35,6 +35,21 @@ def gateway_draining(directory: Path, provider: ProviderProcess, seconds: float)
         yield process
 
 
+def test_calls_are_taken_while_load_balancers_learn_that_it_stops(
+    directory: Path, provider: ProviderProcess, model: str
+) -> None:
+    rows = {"primary": {"base_url": provider.base_url("primary")}}
+    server = {"drain_seconds": 5, "drain_delay_seconds": 3}
+    with gateway_process(directory, {"providers": rows, "server": server}) as gateway:
+        gateway.process.send_signal(signal.SIGTERM)
+        eventually(lambda: draining(gateway), "not ready any more")
+
+        response = gateway.chat(f"primary/{model}")
+
+        assert response.status_code == 200
+        assert gateway.process.wait(PATIENCE_SECONDS) == 0
+
+
 def draining(gateway: GatewayProcess) -> bool:
     return gateway.client.get("/health/ready").status_code == 503
 

@@ -103,6 +103,18 @@ def test_live_traffic_tells_of_a_provider_whose_model_list_looks_well(
         until(gateway, "ok")
 
 
+def test_a_provider_without_a_list_of_models_is_not_down_for_that(
+    provider: ProviderProcess, directory: Path, model: str
+) -> None:
+    provider.script("models-of-unlisted", answer({"error": "no such path"}, status="404 Not Found"))
+    config = {"providers": {"unlisted": {"base_url": provider.base_url("unlisted")}}}
+    with gateway_process(directory, config) as gateway:
+        report = until(gateway, "ok")
+
+        assert report["providers"] == {"unlisted": True}
+        assert gateway.chat(f"unlisted/{model}").status_code == 200
+
+
 def test_an_idle_provider_is_asked_for_its_models_only(provider: ProviderProcess, directory: Path) -> None:
     row = directory.name.replace("_", "-")[-40:]
     config = {"providers": {row: {"base_url": provider.base_url(row)}}}

@@ -6,7 +6,7 @@ import time
 from litestar.types import HTTPScope, Receive, Send
 
 from app.controllers.cache_controls import controls_of
-from app.controllers.door import Door, Headers, send_stream, send_whole, when_caller_leaves
+from app.controllers.door import Door, Headers, send_stream, send_whole, tell_request_id, when_caller_leaves
 from app.controllers.errors import as_gateway_error
 from app.controllers.openai.errors import error_answer
 from app.controllers.openai.sse import as_sse
@@ -35,6 +35,7 @@ async def exchange(operation: Operation, scope: HTTPScope, receive: Receive, sen
     door: Door = scope["litestar_app"].state.door
     started = time.perf_counter()
     request_id = door.request_id(scope["headers"])
+    tell_request_id(scope, request_id)
     task = asyncio.current_task()
     assert task is not None
     presence = Presence(task)
@@ -46,6 +47,9 @@ async def exchange(operation: Operation, scope: HTTPScope, receive: Receive, sen
             error = as_gateway_error(exc)
             status, word = error.status_code, error.word
             headers, body = error_answer(error)
+            # the traceback holds this frame, and with it the body: megabytes until the next collection
+            error.__traceback__ = error.__cause__ = error.__context__ = None
+            del error
             await send_whole(send, status, [(b"x-request-id", request_id.encode()), *headers], body)
         else:
             status = 200
@@ -61,7 +65,7 @@ async def _ask(  # noqa: PLR0913 - the parts of an ASGI exchange, and who asks
     operation: Operation, door: Door, scope: HTTPScope, receive: Receive, *, request_id: str, presence: Presence
 ) -> tuple[LLMRequest, Reply]:
     try:
-        headers = dict(scope["headers"])
+        headers = _headers_of(scope)
         caller = door.admit(scope, headers)
         request = LLMRequest.parse(operation, await door.body(scope, receive))
         controls = controls_of(headers, request)
@@ -72,6 +76,15 @@ async def _ask(  # noqa: PLR0913 - the parts of an ASGI exchange, and who asks
     when_caller_leaves(scope, presence.leave)
     reply = await door.llm.run(request, caller=caller, request_id=request_id, presence=presence, controls=controls)
     return request, reply
+
+
+def _headers_of(scope: HTTPScope) -> dict[bytes, bytes]:
+    """The last of each name, but `Cache-Control` in whole."""
+    sent = scope["headers"]
+    headers = dict(sent)
+    if b"cache-control" in headers:
+        headers[b"cache-control"] = b",".join(value for name, value in sent if name == b"cache-control")
+    return headers
 
 
 async def _tell(send: Send, request: LLMRequest, reply: Reply, headers: Headers) -> None:

@@ -92,7 +92,10 @@ class HttpxUpstream:
             raise UpstreamTimeoutError("the provider did not answer in time", provider=self.provider) from None
         except httpx.HTTPError as error:
             self.places.release()
-            raise in_our_words(error, self.provider, kept=line.kept and not again) from error
+            raise in_our_words(error, self.provider, kept=line.kept and not again) from None
+        except BaseException:
+            self.places.release()
+            raise
         return HttpxExchange(response, line, self, due)
 
     async def _place(self) -> None:
@@ -103,10 +106,12 @@ class HttpxUpstream:
             raise QueueTimeoutError(f"all connections to {self.provider} are busy", retry_after=1) from None
 
     async def _given_up(self, line: Line, sending: "asyncio.Task[httpx.Response]") -> None:
-        await line.abort()
-        with suppress(httpx.HTTPError):  # it failed because its socket was cut
-            await (await sending).aclose()
-        self.places.release()
+        try:
+            await line.abort()
+            with suppress(httpx.HTTPError):  # it failed because its socket was cut
+                await (await sending).aclose()
+        finally:
+            self.places.release()
 
     def keep(self, task: "asyncio.Task[T]") -> "asyncio.Task[T]":
         """Hold on to a task that nobody awaits."""
@@ -163,7 +168,7 @@ class HttpxExchange:
             return
         self._closing = True
         if self._response.is_closed:
-            self._upstream.places.release()
+            self._released()
         else:
             self._upstream.keep(asyncio.create_task(self._let_go()))
 
@@ -183,5 +188,12 @@ class HttpxExchange:
             await self._line.abort()
         with suppress(httpx.HTTPError, httpx.StreamError):
             await reading
-        await self._response.aclose()
+        try:
+            await self._response.aclose()
+        finally:
+            self._released()
+
+    def _released(self) -> None:
+        """A response and its stream hold each other, and so the request's body: megabytes until the next collection."""
+        self._response.stream = httpx.ByteStream(b"")
         self._upstream.places.release()

@@ -20,7 +20,7 @@ def in_our_words(
 ) -> UpstreamError | StaleError:
     """What `error` means; `kept` tells that the connection was not new, `reading` that the head was already here."""
     if isinstance(error, httpx.RemoteProtocolError) and not _hung_up(error):
-        return UpstreamMalformedError(f"the provider's answer is not HTTP: {error}", provider=provider)
+        return UpstreamMalformedError("the provider's answer is not HTTP", provider=provider)
     for kind, ours, message in _WORDS:
         if isinstance(error, kind):
             return ours(message, provider=provider)

@@ -53,7 +53,7 @@ class CachingStage:
             return None
         try:
             stored = _decode(value)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             self._cache.size.errors += 1
             return None
         if stored.key != key:

@@ -6,7 +6,7 @@ import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 
-from app.domain.errors import GatewayError, NoTargetError
+from app.domain.errors import GatewayError, NoTargetError, word_of
 from app.domain.llm import Reply
 from app.domain.upstream_errors import UpstreamError
 from app.monitoring.health.service import HealthService
@@ -72,9 +72,8 @@ class FallbackDispatcher:
         started = time.perf_counter()
         try:
             reply = await target.provider.answer(call.request, model=target.model)
-        except UpstreamError as error:
+        except BaseException as error:
             self._failed(call, name, error, time.perf_counter() - started)
-            call.attempts += f"{name}:{error.word},"
             raise
         seconds = time.perf_counter() - started
         call.seconds_upstream += seconds
@@ -101,7 +100,11 @@ class FallbackDispatcher:
             raise
         self._health.attempted(reply.provider, None, hurts=False)
 
-    def _failed(self, call: Call, name: str, error: UpstreamError, seconds: float) -> None:
+    def _failed(self, call: Call, name: str, error: BaseException, seconds: float) -> None:
+        """Every attempt counts, one that its caller cut short too."""
+        word = word_of(error)
+        call.attempts += f"{name}:{word},"
         call.seconds_upstream += seconds
-        self._metrics.attempted(name, seconds, error.word)
-        self._health.attempted(name, error.word, hurts=error.hurts)
+        self._metrics.attempted(name, seconds, word)
+        if isinstance(error, UpstreamError):
+            self._health.attempted(name, word, hurts=error.hurts)

@@ -13,7 +13,7 @@ MOST_BEHIND = 8 * 1024 * 1024
 
 
 class Reader:
-    """How far one caller has read; `holding` while the leader works for it."""
+    """How far one caller has read; `holding` while the leader's call may not end for its sake."""
 
     __slots__ = ("holding", "lost", "seen")
 
@@ -26,8 +26,9 @@ class Reader:
 class Flight:
     """A log of events that all read at their own pace.
 
-    Whoever asked first pulls, and is held to it while others wait: its call goes on though it has left. Once an
-    event is there and somebody else reads too, a task of the flight's own pulls, until nobody reads any more. A log
+    Whoever asked first is held while others read: its call goes on though it has left, and is settled and stored
+    with what it used. It pulls; once an event is there and somebody else reads too, a task of the flight's own
+    pulls instead, so that nobody waits for the slowest, until nobody reads any more. A log
     that has grown over 1 MiB cannot be joined; from then on only what somebody has still to read is kept, and who
     is 8 MiB behind is cut off.
     """
@@ -59,7 +60,7 @@ class Flight:
 
     def join(self, reader: Reader) -> None:
         self.readers.add(reader)
-        if self.pump is None and not self.landed:
+        if not self.landed:
             reader.holding = True
             self._presence.hold()
 
@@ -70,11 +71,9 @@ class Flight:
             self.pump.cancel()
 
     def take_over(self, pump: "asyncio.Task[None]") -> None:
-        """From now on nobody needs the leader, and it reads as everybody does."""
+        """From now on the leader reads as everybody does, at its own pace."""
         self.pump = pump
         self.readers.add(self.leader)
-        for reader in list(self.readers):
-            self._release(reader)
 
     def log(self, event: bytes) -> None:
         self._events.append(event)

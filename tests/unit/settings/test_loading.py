@@ -66,6 +66,11 @@ def test_the_file_may_be_named_by_a_variable(tmp_path: Path) -> None:
         ("retry: {max_retries: 3}", {}, "retry.max_retries"),
         ("", {"PORT": "http"}, "server.port"),
         ("", {"CACHE_TTL": "long"}, "CACHE_TTL"),
+        ("cache: {ttl_seconds: .inf}", {}, "cache.ttl_seconds"),
+        ("", {"REDIS_HOST": "h", "REDIS_PORT": "abc"}, "cache.url"),
+        ("", {"SIGNALBOX_API_KEYS": "web="}, "SIGNALBOX_API_KEYS"),
+        ("", {"SIGNALBOX_API_KEYS": "padded=="}, "SIGNALBOX_API_KEYS"),
+        ("", {"SIGNALBOX_API_KEYS": "web=k-1,web=k-2"}, "SIGNALBOX_API_KEYS"),
         ("", {"OPENAI_API_KEY_FILE": "/nowhere/key"}, "OPENAI_API_KEY_FILE"),
     ],
 )
@@ -156,12 +161,12 @@ def test_a_strangers_key_file_does_not_stop_the_start(empty: Path) -> None:
 
 
 def test_named_and_plain_keys_are_told_apart_and_plain_names_do_not_move(empty: Path) -> None:
-    both = load(empty, {"SIGNALBOX_API_KEYS": "alice=k-1,plain==,other"}).settings.keys
+    both = load(empty, {"SIGNALBOX_API_KEYS": "alice=k-1,bob=padded==,other"}).settings.keys
     fewer = load(empty, {"SIGNALBOX_API_KEYS": "other"}).settings.keys
 
-    assert [row.key for row in both.values()] == ["k-1", "plain==", "other"]
+    assert [row.key for row in both.values()] == ["k-1", "padded==", "other"]
     assert list(fewer) == list(both)[2:]
-    assert "alice" in both
+    assert list(both)[:2] == ["alice", "bob"]
 
 
 def test_redis_may_be_named_in_parts(empty: Path) -> None:

@@ -1,0 +1,37 @@
+"""Keys taken out of other people's texts."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.domain.redaction import SHORTEST, Redactor
+
+SECRETS = st.lists(st.text("abcXYZ019-", min_size=SHORTEST, max_size=12), min_size=1, max_size=4)
+
+
+@given(SECRETS, st.lists(st.text("qrs tuv", max_size=8), min_size=1, max_size=5))
+def test_no_secret_is_left_whatever_stands_around_it(secrets: list[str], words: list[str]) -> None:
+    redact = Redactor(secrets)
+
+    left = redact("|".join([*words, *secrets, *words]))
+
+    assert all(each not in left for each in secrets)
+    assert all(word in left for word in words)
+
+
+def test_every_occurrence_is_replaced() -> None:
+    assert Redactor(["sk-secret"])("sk-secret or sk-secretsk-secret") == "*** or ******"
+
+
+def test_the_longer_one_goes_first() -> None:
+    redact = Redactor(["sk-secret", "sk-secret-longer"])
+
+    assert redact("sk-secret-longer, sk-secret") == "***, ***"
+
+
+def test_a_short_one_would_garble_words_and_stays() -> None:
+    assert Redactor(["", "abcde"])("abcdef ") == "abcdef "
+    assert Redactor(["abcdef"])("abcdef ") == "*** "
+
+
+def test_without_secrets_a_text_is_left_alone() -> None:
+    assert Redactor([])("anything at all") == "anything at all"
