@@ -38,7 +38,7 @@ class EventStream:
         return events
 
     def close(self) -> None:
-        self._exchange.close()
+        self._exchange.close(done=self._cutter.done)
 
     async def _cut(self) -> bytes:
         cutter = self._cutter

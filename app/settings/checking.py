@@ -1,6 +1,7 @@
 """What types cannot say: whether the settings make sense together."""
 
 from ipaddress import ip_address
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from app.settings.draft import ConfigError, Draft
@@ -69,6 +70,12 @@ def _check_provider(name: str, provider: ProviderSettings, draft: Draft) -> None
         raise ConfigError(f"{path}.base_url", "is missing", origin=draft.origin_of(("providers", name)))
     if url.scheme not in {"http", "https"} or not url.hostname or url.query or url.fragment:
         raise ConfigError(f"{path}.base_url", "must be an http:// or https:// address without a query")
+    if provider.upstream == "lean" and provider.proxy:
+        raise ConfigError(f"{path}.upstream", "the lean client knows no proxies; auto takes httpx")
+    if provider.proxy and urlsplit(provider.proxy).scheme not in {"http", "https"}:
+        raise ConfigError(f"{path}.proxy", "must be an http:// or https:// address")
+    if provider.ca_file and not Path(provider.ca_file).is_file():
+        raise ConfigError(f"{path}.ca_file", "there is no such file")
     for header, value in {**provider.headers, "authorization": provider.api_key}.items():
         if not (header.isascii() and header.isprintable() and value.isascii() and value.isprintable()):
             raise ConfigError(f"{path}.headers.{header}", "must be visible ASCII characters")

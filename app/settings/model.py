@@ -85,7 +85,11 @@ class Timeouts(Section, frozen=True):
 
 
 class ProviderSettings(Section, frozen=True):
-    """One upstream. `models` spares a server that has no `/models` the question."""
+    """One upstream. `models` spares a server that has no `/models` the question.
+
+    `upstream` chooses the client; `auto` takes httpx where there is a proxy, else the lean one. `ca_file` names the
+    only authorities an https server's certificate may come from; else the system's and certifi's count.
+    """
 
     kind: Literal["openai_compatible", "demo"] = "openai_compatible"
     base_url: str = ""
@@ -97,6 +101,9 @@ class ProviderSettings(Section, frozen=True):
     critical: bool = False
     timeouts: Timeouts = field(default_factory=Timeouts)
     max_connections: Size = 512
+    upstream: Literal["auto", "lean", "httpx"] = "auto"
+    proxy: Secret = field(default_factory=Secret)
+    ca_file: str = ""
 
 
 class HealthSettings(Section, frozen=True):
@@ -148,6 +155,7 @@ class Settings(Section, frozen=True):
         found += [
             value for each in self.providers.values() for name, value in each.headers.items() if name not in TOLD_TO_ALL
         ]
+        found += [password for each in self.providers.values() for password in passwords_of(each.proxy)]
         found += [each.key for each in self.keys.values()]
         found += [self.cache.url, *passwords_of(self.cache.url), self.metrics.key]
         return [each for each in found if each]

@@ -8,9 +8,10 @@ import pytest
 
 from app.providers.upstream.base import Limits, Upstream
 from app.providers.upstream.httpx import HttpxUpstream
+from app.providers.upstream.lean import LeanUpstream
 from tests.support.origin import origin, question
 
-KINDS: dict[str, Callable[..., Upstream]] = {"httpx": HttpxUpstream}
+KINDS: dict[str, Callable[..., Upstream]] = {"lean": LeanUpstream, "httpx": HttpxUpstream}
 PLACES = 20
 CANCELS = 8_000
 AT_ONCE = 100

@@ -16,14 +16,21 @@ def provider() -> Iterator[ProviderProcess]:
         yield process
 
 
-@pytest.fixture(scope="session")
-def gateway(provider: ProviderProcess, tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
-    """A gateway with two providers, `primary` and `backup`, that are one scripted process.
+@pytest.fixture(scope="session", params=["lean", "httpx"])
+def gateway(
+    request: pytest.FixtureRequest, provider: ProviderProcess, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[GatewayProcess]:
+    """A gateway with two providers, `primary` and `backup`, that are one scripted process; with each upstream client.
 
     Any model is reached as `primary/<model>`; impatient, so that what times out does so soon.
     """
     rows = {
-        name: {"base_url": provider.base_url(name), "api_key": PROVIDER_KEY, "timeouts": FAST}
+        name: {
+            "base_url": provider.base_url(name),
+            "api_key": PROVIDER_KEY,
+            "timeouts": FAST,
+            "upstream": request.param,
+        }
         for name in ("primary", "backup")
     }
     config = {

@@ -1,6 +1,7 @@
 """A provider on a real socket that says what the test wants it to say."""
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from weakref import WeakSet
@@ -38,10 +39,11 @@ class Origin:
 
 
 @asynccontextmanager
-async def origin() -> AsyncIterator[Origin]:
+async def origin(tls: ssl.SSLContext | None = None) -> AsyncIterator[Origin]:
+    """On a free port; with `tls` it speaks https."""
     made = Origin()
-    server = await asyncio.start_server(made.serve, "127.0.0.1", 0)
-    made.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1/"
+    server = await asyncio.start_server(made.serve, "127.0.0.1", 0, ssl=tls)
+    made.url = f"http{'s' if tls else ''}://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1/"
     try:
         yield made
     finally:

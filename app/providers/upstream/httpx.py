@@ -1,6 +1,7 @@
 """The contract of `Upstream` on httpx: with its own deadlines, and without its lost pool places (see `line.py`)."""
 
 import asyncio
+import ssl
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
@@ -10,13 +11,11 @@ import httpx
 
 from app.domain.errors import QueueTimeoutError
 from app.domain.upstream_errors import UpstreamMalformedError, UpstreamTimeoutError
-from app.providers.upstream.base import DEFAULT_LIMITS, Answer, Headers, Limits
+from app.providers.upstream.base import DEFAULT_LIMITS, LINGER_SECONDS, Answer, Headers, Limits
+from app.providers.upstream.inflating import ENCODINGS, IDENTITY, Inflater, InflatingError
 from app.providers.upstream.line import Line, WatchedBackend, current_line
+from app.providers.upstream.tls import tls_context
 from app.providers.upstream.translation import StaleError, in_our_words
-
-KEEP_IDLE_SECONDS = 4.0  # servers of Node and uvicorn close after 5
-LINGER_SECONDS = 0.5
-IDENTITY = {b"", b"identity"}
 
 T = TypeVar("T")
 
@@ -24,16 +23,24 @@ T = TypeVar("T")
 class HttpxUpstream:
     """One client, and so one pool, per provider: a slow one starves no other."""
 
-    def __init__(
-        self, *, provider: str, base_url: str, headers: Mapping[str, str], limits: Limits = DEFAULT_LIMITS
+    def __init__(  # noqa: PLR0913 - what a client is made of
+        self,
+        *,
+        provider: str,
+        base_url: str,
+        headers: Mapping[str, str],
+        limits: Limits = DEFAULT_LIMITS,
+        tls: ssl.SSLContext | None = None,
+        proxy: str = "",
     ) -> None:
         self.provider = provider
         self.limits = limits
         self.tasks: set[asyncio.Task[object]] = set()
         # places are ours to give: httpx's own queue loses one when waiting ends the moment it is given
         self.places = asyncio.Semaphore(limits.connections)
-        kept = httpx.Limits(max_keepalive_connections=limits.connections, keepalive_expiry=KEEP_IDLE_SECONDS)
-        transport = httpx.AsyncHTTPTransport(limits=kept, trust_env=False)
+        kept = httpx.Limits(max_keepalive_connections=limits.connections, keepalive_expiry=limits.keep_idle)
+        verify = (tls or tls_context()) if base_url.startswith("https:") else ssl.create_default_context()
+        transport = httpx.AsyncHTTPTransport(limits=kept, trust_env=False, proxy=proxy or None, verify=verify)
         pool = transport._pool  # noqa: SLF001 - httpx offers no other way to its sockets; a contract test watches it
         pool._network_backend = WatchedBackend(pool._network_backend)  # noqa: SLF001
         self._client = httpx.AsyncClient(
@@ -68,9 +75,10 @@ class HttpxUpstream:
             exchange = await self._sent(request, seconds, due)
         except StaleError:
             exchange = await self._sent(request, seconds, due, again=True)
-        if exchange.encoding not in IDENTITY:
+        if exchange.packed_unknown:
             exchange.close()
-            raise UpstreamMalformedError("the provider compressed what was to be plain", provider=self.provider)
+            message = "the provider's answer is packed in a way we did not ask for"
+            raise UpstreamMalformedError(message, provider=self.provider)
         return exchange
 
     async def _sent(
@@ -124,7 +132,9 @@ class HttpxExchange:
     def __init__(self, response: httpx.Response, line: Line, upstream: HttpxUpstream, due: float) -> None:
         self.status = response.status_code
         self.headers: Headers = response.headers.raw
-        self.encoding = response.headers.get("content-encoding", "").encode()
+        encoding = response.headers.get("content-encoding", "").strip().lower().encode()
+        self.packed_unknown = encoding not in IDENTITY | ENCODINGS
+        self._inflater = Inflater(upstream.limits.answer_bytes) if encoding in ENCODINGS else None
         self._response = response
         self._line = line
         self._pieces: AsyncIterator[bytes] = response.aiter_raw()
@@ -143,6 +153,9 @@ class HttpxExchange:
         except TimeoutError:
             what = "did not come to an end" if left <= limits.idle else "fell silent in mid-answer"
             raise UpstreamTimeoutError(f"the provider {what}", provider=self._upstream.provider) from None
+        except InflatingError as error:
+            message = f"the provider's answer cannot be unpacked: {error}"
+            raise UpstreamMalformedError(message, provider=self._upstream.provider) from None
         except httpx.HTTPError as error:
             raise in_our_words(error, self._upstream.provider, reading=True) from error
 
@@ -162,7 +175,7 @@ class HttpxExchange:
         message = f"the provider's answer is larger than {limit} bytes"
         raise UpstreamMalformedError(message, provider=self._upstream.provider)
 
-    def close(self) -> None:
+    def close(self, *, done: bool = False) -> None:
         """Httpx can only close by waiting; a task of its own waits."""
         if self._closing:
             return
@@ -170,24 +183,28 @@ class HttpxExchange:
         if self._response.is_closed:
             self._released()
         else:
-            self._upstream.keep(asyncio.create_task(self._let_go()))
+            self._upstream.keep(asyncio.create_task(self._let_go(done=done)))
 
     async def _next(self) -> bytes:
         async for piece in self._pieces:
-            if piece:
-                return piece
+            plain = piece if self._inflater is None else self._inflater.feed(piece)
+            if plain:
+                return plain
+        if self._inflater is not None and not self._inflater.ended:
+            raise InflatingError("it has no end")
         return b""
 
-    async def _let_go(self) -> None:
+    async def _let_go(self, *, done: bool) -> None:
         """What is left of a body is mostly its last chunk: reading it saves the connection. More is cut off."""
         reading = self._reading
-        if reading is None or reading.done():
+        if done and (reading is None or reading.done()):
             reading = asyncio.create_task(self._next())
             await asyncio.wait([reading], timeout=LINGER_SECONDS)
-        if not reading.done():
-            await self._line.abort()
-        with suppress(httpx.HTTPError, httpx.StreamError):
-            await reading
+        if reading is not None:
+            if not reading.done():
+                await self._line.abort()
+            with suppress(httpx.HTTPError, httpx.StreamError, InflatingError):
+                await reading
         try:
             await self._response.aclose()
         finally:

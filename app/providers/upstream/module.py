@@ -1,10 +1,13 @@
 from collections.abc import Callable, Mapping
+from functools import cache, partial
 
 from dependency_injector import containers
 from dependency_injector import providers as di
 
 from app.providers.upstream.base import Limits, Upstream
 from app.providers.upstream.httpx import HttpxUpstream
+from app.providers.upstream.lean import LeanUpstream
+from app.providers.upstream.tls import tls_context
 from app.settings import ProviderSettings
 
 
@@ -16,8 +19,20 @@ class Upstreams(dict[str, Upstream]):
             await upstream.aclose()
 
 
-def _opened(rows: Mapping[str, ProviderSettings], kind: Callable[..., Upstream], agent: str) -> Upstreams:
-    return Upstreams({name: _open(name, row, kind, agent) for name, row in rows.items() if row.kind != "demo"})
+def _opened(
+    rows: Mapping[str, ProviderSettings], lean: Callable[..., Upstream], httpx: Callable[..., Upstream], agent: str
+) -> Upstreams:
+    contexts = cache(tls_context)
+    upstreams = Upstreams()
+    for name, row in rows.items():
+        if row.kind == "demo":
+            continue
+        tls = contexts(row.ca_file) if row.base_url.startswith("https:") else None
+        if row.upstream == "httpx" or row.proxy:
+            upstreams[name] = _open(name, row, partial(httpx, tls=tls, proxy=str(row.proxy)), agent)
+        else:
+            upstreams[name] = _open(name, row, partial(lean, tls=tls), agent)
+    return upstreams
 
 
 def _open(name: str, row: ProviderSettings, kind: Callable[..., Upstream], agent: str) -> Upstream:
@@ -40,5 +55,6 @@ class UpstreamModule(containers.DeclarativeContainer):
     settings = di.Dependency(instance_of=dict)
     agent = di.Dependency(instance_of=str)
 
-    kind = di.Object(HttpxUpstream)
-    upstreams = di.Singleton(_opened, settings, kind, agent)
+    lean = di.Object(LeanUpstream)
+    httpx = di.Object(HttpxUpstream)
+    upstreams = di.Singleton(_opened, settings, lean, httpx, agent)

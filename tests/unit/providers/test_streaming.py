@@ -35,8 +35,9 @@ class Scripted:
         self.reads += 1
         return self.pieces.pop(0) if self.pieces else b""
 
-    def close(self) -> None:
+    def close(self, *, done: bool = False) -> None:
         self.closed = True
+        self.done = done
 
 
 def stream(*pieces: bytes) -> tuple[EventStream, Reply, Scripted]:
