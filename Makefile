@@ -9,7 +9,7 @@ help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
 
 run: $(RUN)  ## install what is needed and start the gateway on 127.0.0.1:12434
-	@$(BIN)/signalbox serve
+	@$(BIN)/signalbox serve $(ARGS)
 
 test: $(DEV)  ## install what tests need and run all of them
 	@scripts/prepare-tests

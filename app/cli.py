@@ -21,6 +21,7 @@ CONFIG = click.option(
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="signalbox")
 def main() -> None:
     """The LLM gateway that notices: one OpenAI-compatible door in front of many providers."""
 
@@ -29,7 +30,7 @@ def main() -> None:
 @CONFIG
 @click.option("--host", help="The address to listen on.")
 @click.option("--port", type=click.IntRange(0, 65535), help="The port to listen on; 0 takes a free one.")
-@click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]))
+@click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]), help="What is worth a line.")
 @click.option(
     "--insecure-allow-unauthenticated",
     is_flag=True,
@@ -79,20 +80,21 @@ def check(config: Path | None) -> None:
 
 @main.command()
 @CONFIG
-@click.option("--url", help="What to ask; else this machine's gateway as configured.")
+@click.option("--url", help="What to ask, as in http://host:port; else this machine's gateway.")
 @click.option("--ready", is_flag=True, help="Ask whether it can serve, not only whether it lives.")
 @click.option("--timeout", type=float, default=3.0, show_default=True, help="Seconds.")
 def healthcheck(config: Path | None, url: str | None, timeout: float, *, ready: bool) -> None:
     """Exit 0 when the gateway on this machine answers 200, 1 otherwise; needs no curl in the container."""
     address = url or local_address(_load(config).settings.server)
+    path = "/health/ready" if ready else "/health/live"
     try:
         parts = urlsplit(address)
         kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
         connection = kind(parts.hostname or "", parts.port, timeout=timeout)
-        connection.request("GET", "/health/ready" if ready else "/health/live")
+        connection.request("GET", parts.path if parts.path not in {"", "/"} else path)
         status = connection.getresponse().status
     except (OSError, ValueError, http.client.HTTPException) as error:
-        _fail(f"no answer from {address}: {error!r}")
+        _fail(f"no answer from {address}: {getattr(error, 'strerror', None) or error or type(error).__name__}")
     if status != 200:
         _fail(f"{address} answered {status}")
     click.echo("ok")

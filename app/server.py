@@ -80,7 +80,12 @@ class DrainingServer(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Listeners stay open while calls run, so that a new one is told 503 and not merely refused."""
-        logger.info("draining", seconds=self._settings.drain_seconds)
+        if running := self._drain.running:
+            logger.info(
+                "stopping once running calls have ended; a second signal cuts them",
+                calls=running,
+                seconds=self._settings.drain_seconds,
+            )
         draining = asyncio.create_task(self._drained())
         while not draining.done() and not self.force_exit:
             await asyncio.wait([draining], timeout=0.1)
@@ -90,6 +95,7 @@ class DrainingServer(uvicorn.Server):
             self._drain.cut()
         self.force_exit = False  # what is left is short and must be done: logs are written, connections closed
         await super().shutdown(sockets)
+        logger.info("stopped")
 
     async def _drained(self) -> None:
         if self._settings.drain_delay_seconds:

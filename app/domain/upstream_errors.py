@@ -17,9 +17,11 @@ class UpstreamError(
     retry: bool = False
     hurts: ClassVar[bool] = True
 
-    def __init__(self, message: str, *, provider: str, retry_after: float | None = None) -> None:
+    def __init__(self, message: str, *, provider: str, retry_after: float | None = None, detail: str = "") -> None:
+        """`detail` is for the operator: it stands in the log and in health, never in an answer."""
         super().__init__(message, retry_after=retry_after)
         self.provider = provider
+        self.detail = detail
 
 
 class UpstreamFailedError(

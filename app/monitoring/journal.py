@@ -87,11 +87,18 @@ class Journal:
     def _for_people(self, line: "_Line | _Refusal") -> None:
         clock = datetime.fromtimestamp(line.time, UTC).strftime("%H:%M:%S")
         if isinstance(line, _Refusal):
-            text = f"{clock} {line.status:<20} {line.code} {line.route}  {line.request_id}\n"
+            text = f"{clock} {line.status:<22} {line.code} {line.route}  {line.request_id}\n"
         else:
-            tokens = f"{line.prompt_tokens}+{line.completion_tokens} tokens"
-            where = f"{line.provider} {line.model} {line.cache}"
-            text = f"{clock} {line.status:<20} {line.ms:>9.1f} ms  {where}  {tokens}  {line.key}  {line.request_id}\n"
+            used = line.prompt_tokens or line.completion_tokens
+            parts = [
+                f"{clock} {line.status:<22} {line.ms:>9.1f} ms",
+                f"{line.provider} {line.model} {line.cache}",
+                f"{line.prompt_tokens}+{line.completion_tokens} tokens" if used else "",
+                line.attempts if "," in line.attempts or line.status != "ok" else "",
+                line.key,
+                line.request_id,
+            ]
+            text = "  ".join(part for part in parts if part) + "\n"
         self._buffer += text.encode("utf-8", "replace")
 
 

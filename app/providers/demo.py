@@ -61,11 +61,12 @@ class DemoProvider:
         return [{"id": MODEL, "description": TEXT}]
 
     async def _events(self, operation: Operation, reply: Reply) -> AsyncGenerator[bytes, None]:
+        same = {name: _document(operation, "", None)[name] for name in ("id", "created")}
         for word in re.findall(r"\S+ ?", TEXT):
-            yield _event(_chunk(operation, word, None))
+            yield _event(_chunk(operation, word, None) | same)
             await asyncio.sleep(SECONDS_PER_WORD)
-        yield _event(_chunk(operation, "", "stop"))
-        yield _event(_chunk(operation, "", None) | {"choices": [], "usage": _usage(reply.usage)})
+        yield _event(_chunk(operation, "", "stop") | same)
+        yield _event(_chunk(operation, "", None) | same | {"choices": [], "usage": _usage(reply.usage)})
         reply.finish_reasons = ("stop",)
         reply.complete = True
 

@@ -57,7 +57,8 @@ class ErrorReader:
             case 429:
                 return UpstreamRateLimitedError(message, provider=provider, retry_after=retry_after)
             case 401 | 402 | 403:
-                return UpstreamAuthError(f"{provider} refused our credentials (status {status})", provider=provider)
+                why = f"wants to be paid first: {said.message}" if status == 402 else "refused our credentials"
+                return UpstreamAuthError(f"{provider} {why} (status {status})", provider=provider)
             case 408 | 425 | 504:
                 return UpstreamTimeoutError(message, provider=provider, retry_after=retry_after)
             case 400 if "context_length" in (said.code or ""):

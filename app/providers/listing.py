@@ -53,7 +53,8 @@ class ModelListing:
             late = UpstreamTimeoutError("the list of models did not come in time", provider=self.provider.name)
             self.failure = error if isinstance(error, GatewayError) else late
             self._due = self._clock() + FAILED_SECONDS
-            logger.warning("models not listed", provider=self.provider.name, error=self.failure.word)
+            detail = getattr(self.failure, "detail", "")
+            logger.warning("models not listed", provider=self.provider.name, error=self.failure.word, detail=detail)
         else:
             self.models = {each["id"]: each for each in listed}
             self.failure = None

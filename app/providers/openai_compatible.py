@@ -74,10 +74,10 @@ class OpenAICompatibleProvider:
             raise self._errors.from_answer(await _short(exchange))
         if _content_type(exchange).startswith(NO_STREAMS):
             self._reader.whole(request.operation, (await _short(exchange)).body, reply)
-            raise UpstreamMalformedError("the provider sent no stream", provider=self.name)
+            raise UpstreamMalformedError(f"{self.name} sent no stream", provider=self.name)
         if events := await stream.next():
             return events
-        raise UpstreamEmptyError("the provider's stream was empty", provider=self.name)
+        raise UpstreamEmptyError(f"{self.name}'s stream was empty", provider=self.name)
 
 
 async def _events(events: bytes, stream: EventStream, reply: Reply) -> AsyncGenerator[bytes, None]:

@@ -52,15 +52,15 @@ class AnswerReader:
                 body.decode()
             document = _decode(body)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            raise UpstreamMalformedError("the provider's answer is not JSON", provider=self._provider) from None
+            raise UpstreamMalformedError(f"{self._provider}'s answer is not JSON", provider=self._provider) from None
         if _is_there(document.error):
             raise self._errors.from_body(body)
         if operation is Operation.EMBEDDING:
             self._check_filled(document.data)
         elif document.choices is None:
-            raise UpstreamMalformedError("the provider's answer has no choices", provider=self._provider)
+            raise UpstreamMalformedError(f"{self._provider}'s answer has no choices", provider=self._provider)
         elif not document.choices:
-            raise UpstreamEmptyError("the provider's answer is empty", provider=self._provider)
+            raise UpstreamEmptyError(f"{self._provider}'s answer is empty", provider=self._provider)
         else:
             reply.finish_reasons = tuple(str(each.finish_reason or "") for each in document.choices)
         reply.usage = usage_of(document.usage)
@@ -103,9 +103,9 @@ class AnswerReader:
     def _check_filled(self, data: Raw) -> None:
         start = bytes(memoryview(data)[:64]).translate(None, b" \r\n\t")
         if not start.startswith(b"["):
-            raise UpstreamMalformedError("the provider's answer has no data", provider=self._provider)
+            raise UpstreamMalformedError(f"{self._provider}'s answer has no data", provider=self._provider)
         if start.startswith(b"[]"):
-            raise UpstreamEmptyError("the provider's answer is empty", provider=self._provider)
+            raise UpstreamEmptyError(f"{self._provider}'s answer is empty", provider=self._provider)
 
 
 def usage_of(raw: Raw) -> TokenUsage:

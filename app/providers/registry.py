@@ -74,10 +74,9 @@ class ProviderRegistry:
         if failed and len(failed) == len(asked) and failed[0].failure is not None:
             return failed[0].failure.with_traceback(None)
         names = {*self._routes, *(name for each in asked for name in each.models)}
-        near = get_close_matches(model, names, n=3, cutoff=0.4) or sorted(names)[:3]
-        message = f"no provider serves the model {model!r}"
-        if near:
-            message += f"; did you mean {', '.join(near)}?"
+        near = get_close_matches(model, names, n=3, cutoff=0.5)
+        message = f"no provider lists the model {model!r}"
+        message += f"; did you mean {', '.join(near)}?" if near else "; GET /v1/models lists those there are"
         if failed:
             message += f" (the models of {', '.join(each.provider.name for each in failed)} could not be listed)"
         return ModelNotFoundError(message, param="model")

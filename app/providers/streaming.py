@@ -45,13 +45,13 @@ class EventStream:
         while not cutter.done:
             if cutter.too_long:
                 provider = self._reply.provider
-                raise UpstreamMalformedError("the provider sent an event without an end", provider=provider)
+                raise UpstreamMalformedError(f"{provider} sent an event without an end", provider=provider)
             piece = await self._exchange.read()
             if events := cutter.feed(piece) if piece else cutter.finish():
                 return events
             if not (piece or cutter.done):
                 if cutter.pending or (self._begun and not self._reply.finish_reasons):
-                    message = "the stream ended without [DONE]"
+                    message = f"{self._reply.provider}'s stream ended without [DONE]"
                     raise UpstreamTruncatedError(message, provider=self._reply.provider)
                 break
         return b""

@@ -27,6 +27,11 @@ class Drain:
         self._running.add(task)
         self._none_left.clear()
 
+    @property
+    def running(self) -> int:
+        """How many calls are on their way."""
+        return len(self._running)
+
     def check(self) -> None:
         if self.begun:
             raise ShuttingDownError("the gateway is shutting down", retry_after=RETRY_AFTER_SECONDS)

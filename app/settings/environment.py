@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from difflib import get_close_matches
 from hashlib import sha256
 from pathlib import Path as File
 from typing import Any, get_args, get_origin
@@ -15,6 +16,9 @@ from app.settings.model import Settings
 
 PREFIX = "SIGNALBOX__"
 API_KEYS = "SIGNALBOX_API_KEYS"
+CONFIG = "SIGNALBOX_CONFIG"
+OWN = (API_KEYS, CONFIG)
+KUBERNETES = ("SIGNALBOX_PORT", "SIGNALBOX_SERVICE_")
 SECRETS = ("_KEY", "_KEYS", "_URL", "_PASSWORD")
 
 _api_key = re.compile(r"([A-Z][A-Z0-9_]*)_API_KEY").fullmatch
@@ -40,6 +44,7 @@ def with_files_read(environ: Mapping[str, str]) -> dict[str, str]:
 
 def read_into(draft: Draft, environ: Mapping[str, str]) -> None:
     """Our own names have the last word; they are read first too, because they may make the rows others belong to."""
+    _check_own_names(draft, environ)
     _own_names(draft, environ)
     for name, legacy in known.VARIABLES.items():
         if name in environ:
@@ -52,6 +57,23 @@ def read_into(draft: Draft, environ: Mapping[str, str]) -> None:
     _timeouts(draft, environ)
     _keys(draft, environ)
     _own_names(draft, environ)
+
+
+def _check_own_names(draft: Draft, environ: Mapping[str, str]) -> None:
+    """A name that was nearly ours was meant to be: without this a mistyped key would leave the door open.
+
+    Kubernetes makes `SIGNALBOX_PORT` and `SIGNALBOX_SERVICE_…` of a service that has our name.
+    """
+    for name in environ:
+        if (
+            not name.startswith("SIGNALBOX_")
+            or name.startswith((PREFIX, *KUBERNETES))
+            or name.removesuffix("_FILE") in OWN
+        ):
+            continue
+        if near := get_close_matches(name, OWN, n=1, cutoff=0.85):
+            raise ConfigError(name, f"means nothing; did you mean {near[0]}?", origin="environment")
+        draft.notice(f"{name} means nothing; settings are written {PREFIX}SECTION__KEY")
 
 
 def _own_names(draft: Draft, environ: Mapping[str, str]) -> None:

@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
@@ -12,11 +13,10 @@ from msgspec import Struct
 from app.settings import known
 from app.settings.checking import check
 from app.settings.draft import ConfigError, Draft, leaves
-from app.settings.environment import read_into, with_files_read
+from app.settings.environment import CONFIG, read_into, with_files_read
 from app.settings.model import Secret, Settings
 
 DEFAULT_FILE = Path("config/signalbox.yaml")
-CONFIG = "SIGNALBOX_CONFIG"
 
 _variable = re.compile(r"\$\{(\w+)(?::-(.*))?\}").fullmatch
 
@@ -49,7 +49,9 @@ def load(config: Path | None = None, environ: Mapping[str, str] = os.environ) ->
     unknown = draft.tree.keys() - {name for name, _ in _sections()}
     if unknown:
         path = min(unknown)
-        raise ConfigError(path, "is no section of the configuration", origin=draft.origin_of((path,)))
+        near = get_close_matches(path, [name for name, _ in _sections()], n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise ConfigError(path, f"is no section of the configuration{hint}", origin=_around(draft, path))
     check(settings, draft)
     return Loaded(settings, {".".join(path): origin for path, origin in draft.origins.items()}, draft.notices, file)
 
@@ -114,8 +116,24 @@ def _converted(draft: Draft, value: Any, kind: Any, path: tuple[str, ...]) -> An
         message, _, place = str(error).partition(" - at `$")
         path = (*path, *(each for each in re.split(r"[.\[\]]+", place.rstrip("`")) if each))
         if unknown := re.fullmatch(r"Object contains unknown field `(.*)`", message):
-            path, message = (*path, unknown[1]), "is not a setting"
+            near = get_close_matches(unknown[1], _names_in(kind), n=1)
+            message = f"is not a setting; did you mean {near[0]}?" if near else "is not a setting"
+            path = (*path, unknown[1])
         raise ConfigError(".".join(path), message, origin=draft.origin_of(path)) from None
+
+
+def _names_in(kind: Any) -> list[str]:
+    """The settings in a section, and in the sections in it."""
+    names: list[str] = []
+    if isinstance(kind, type) and issubclass(kind, Struct):
+        for each in msgspec.structs.fields(kind):
+            names += [each.name, *_names_in(each.type)]
+    return names
+
+
+def _around(draft: Draft, section: str) -> str:
+    """Where anything below a section came from."""
+    return next((origin for path, origin in draft.origins.items() if path[0] == section), "")
 
 
 def _decode(kind: type[Any], value: Any) -> Any:

@@ -1,10 +1,11 @@
 """The main job, as a user has it."""
 
 import json
+from pathlib import Path
 
 import pytest
 
-from tests.support.processes import GatewayProcess, ProviderProcess
+from tests.support.processes import GatewayProcess, ProviderProcess, gateway_process
 
 pytestmark = pytest.mark.e2e
 
@@ -32,6 +33,16 @@ def test_a_stream_goes_through_and_its_usage_is_kept_to_ourselves(
     assert provider.bodies(model)[0]["stream_options"] == {"include_usage": True}
     (line,) = gateway.log_of(response.headers["x-request-id"])
     assert (line["status"], line["prompt_tokens"], line["completion_tokens"]) == ("ok", 7, 3)
+
+
+def test_a_proxy_may_stand_between(provider: ProviderProcess, directory: Path, model: str) -> None:
+    row = {"base_url": "http://nowhere.invalid/primary/v1", "proxy": provider.url}
+    with gateway_process(directory, {"providers": {"far": row}}) as gateway:
+        response = gateway.chat(f"far/{model}")
+
+    assert response.status_code == 200
+    (asked,) = provider.seen(model)["requests"]
+    assert asked["path"] == "http://nowhere.invalid/primary/v1/chat/completions"
 
 
 def test_usage_is_told_to_a_caller_who_asked(gateway: GatewayProcess, model: str) -> None:

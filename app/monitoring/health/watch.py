@@ -61,7 +61,8 @@ class Watch:
         except TimeoutError:
             self._turn(is_up=False, reason=f"no answer within {self._timeout:g} s")
         except Exception as error:  # noqa: BLE001 - a health check reports failures, it never has one
-            self._turn(is_up=False, reason=str(error) or type(error).__name__)
+            detail = getattr(error, "detail", "")
+            self._turn(is_up=False, reason=f"{str(error) or type(error).__name__}{detail and f': {detail}'}")
         else:
             self.latency_ms = round((self._clock() - started) * 1000, 2)
             self._failures = 0

@@ -161,7 +161,7 @@ class Connection(asyncio.Protocol):
         if self.busy:
             left = self._total_due <= self._loop.time()
             what = "answer in time" if self.status == 0 else "come to an end" if left else "go on"
-            self._fail(UpstreamTimeoutError(f"the provider did not {what}", provider=self._pool.provider))
+            self._fail(UpstreamTimeoutError(f"{self._pool.provider} did not {what}", provider=self._pool.provider))
         self._transport.abort()
 
     def _wake(self) -> None:
@@ -181,7 +181,7 @@ class Connection(asyncio.Protocol):
                 waiter.set_exception(error)
 
     def _malformed(self, what: str) -> None:
-        self._fail(UpstreamMalformedError(f"the provider's answer {what}", provider=self._pool.provider))
+        self._fail(UpstreamMalformedError(f"{self._pool.provider}'s answer {what}", provider=self._pool.provider))
         self._transport.abort()
 
     # the side of the network
@@ -202,8 +202,8 @@ class Connection(asyncio.Protocol):
             self._head_bytes += len(data)
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserError as error:
-            self._malformed(f"is not HTTP: {error}")
+        except httptools.HttpParserError:
+            self._malformed("is not HTTP")
         if self._head_bytes > HEAD_BYTES and not self.status:
             self._malformed("has too large a head")
 
@@ -217,10 +217,10 @@ class Connection(asyncio.Protocol):
 
     def _lost(self) -> Exception:
         if self.status:
-            return UpstreamTruncatedError("the provider hung up in mid-answer", provider=self._pool.provider)
+            return UpstreamTruncatedError(f"{self._pool.provider} hung up in mid-answer", provider=self._pool.provider)
         if self.reused and not self._head_bytes:
             return StaleError()
-        return UpstreamError("the provider hung up without an answer", provider=self._pool.provider)
+        return UpstreamError(f"{self._pool.provider} hung up without an answer", provider=self._pool.provider)
 
     # httptools' callbacks
 

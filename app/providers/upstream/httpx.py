@@ -77,7 +77,7 @@ class HttpxUpstream:
             exchange = await self._sent(request, seconds, due, again=True)
         if exchange.packed_unknown:
             exchange.close()
-            message = "the provider's answer is packed in a way we did not ask for"
+            message = f"{self.provider}'s answer is packed in a way we did not ask for"
             raise UpstreamMalformedError(message, provider=self.provider)
         return exchange
 
@@ -97,7 +97,7 @@ class HttpxUpstream:
             raise
         except TimeoutError:
             self.keep(asyncio.create_task(self._given_up(line, sending)))
-            raise UpstreamTimeoutError("the provider did not answer in time", provider=self.provider) from None
+            raise UpstreamTimeoutError(f"{self.provider} did not answer in time", provider=self.provider) from None
         except httpx.HTTPError as error:
             self.places.release()
             raise in_our_words(error, self.provider, kept=line.kept and not again) from None
@@ -152,9 +152,9 @@ class HttpxExchange:
                 return await asyncio.shield(self._reading)
         except TimeoutError:
             what = "did not come to an end" if left <= limits.idle else "fell silent in mid-answer"
-            raise UpstreamTimeoutError(f"the provider {what}", provider=self._upstream.provider) from None
+            raise UpstreamTimeoutError(f"{self._upstream.provider} {what}", provider=self._upstream.provider) from None
         except InflatingError as error:
-            message = f"the provider's answer cannot be unpacked: {error}"
+            message = f"{self._upstream.provider}'s answer cannot be unpacked: {error}"
             raise UpstreamMalformedError(message, provider=self._upstream.provider) from None
         except httpx.HTTPError as error:
             raise in_our_words(error, self._upstream.provider, reading=True) from error
@@ -172,7 +172,7 @@ class HttpxExchange:
             size += len(piece)
             if size > limit:
                 break
-        message = f"the provider's answer is larger than {limit} bytes"
+        message = f"{self._upstream.provider}'s answer is larger than {limit} bytes"
         raise UpstreamMalformedError(message, provider=self._upstream.provider)
 
     def close(self, *, done: bool = False) -> None:

@@ -120,9 +120,11 @@ class LeanUpstream:
                     lambda: Connection(self), self._host, self._port, ssl=self._tls
                 )
         except TimeoutError:
-            raise UpstreamTimeoutError("no connection to the provider in time", provider=self.provider) from None
-        except (OSError, ssl.SSLError) as error:
-            raise UpstreamConnectError("could not reach the provider", provider=self.provider) from error
+            raise UpstreamTimeoutError(f"no connection to {self.provider} in time", provider=self.provider) from None
+        except OSError as error:  # of TLS too
+            raise UpstreamConnectError(
+                f"could not reach {self.provider}", provider=self.provider, detail=error.strerror or str(error)
+            ) from None
         finally:
             self._opening -= 1
             self._next()

@@ -20,21 +20,21 @@ def in_our_words(
 ) -> UpstreamError | StaleError:
     """What `error` means; `kept` tells that the connection was not new, `reading` that the head was already here."""
     if isinstance(error, httpx.RemoteProtocolError) and not _hung_up(error):
-        return UpstreamMalformedError("the provider's answer is not HTTP", provider=provider)
+        return UpstreamMalformedError(f"{provider}'s answer is not HTTP", provider=provider)
     for kind, ours, message in _WORDS:
         if isinstance(error, kind):
-            return ours(message, provider=provider)
+            return ours(message.format(provider), provider=provider)
     if reading:
-        return UpstreamTruncatedError("the provider hung up in mid-answer", provider=provider)
+        return UpstreamTruncatedError(f"{provider} hung up in mid-answer", provider=provider)
     if kept:
         return StaleError()
-    return UpstreamError("the provider hung up without an answer", provider=provider)
+    return UpstreamError(f"{provider} hung up without an answer", provider=provider)
 
 
 _WORDS: tuple[tuple[type[httpx.HTTPError], type[UpstreamError], str], ...] = (
-    (httpx.ConnectTimeout, UpstreamTimeoutError, "no connection to the provider in time"),
-    (httpx.TimeoutException, UpstreamTimeoutError, "the provider did not answer in time"),
-    (httpx.ConnectError, UpstreamConnectError, "could not reach the provider"),
+    (httpx.ConnectTimeout, UpstreamTimeoutError, "no connection to {} in time"),
+    (httpx.TimeoutException, UpstreamTimeoutError, "{} did not answer in time"),
+    (httpx.ConnectError, UpstreamConnectError, "could not reach {}"),
 )
 
 

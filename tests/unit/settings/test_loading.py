@@ -69,6 +69,7 @@ def test_the_file_may_be_named_by_a_variable(tmp_path: Path) -> None:
         ("cache: {ttl_seconds: .inf}", {}, "cache.ttl_seconds"),
         ("", {"REDIS_HOST": "h", "REDIS_PORT": "abc"}, "cache.url"),
         ("", {"SIGNALBOX_API_KEYS": "web="}, "SIGNALBOX_API_KEYS"),
+        ("", {"SIGNALBOX_API_KEY": "web=k-1"}, "SIGNALBOX_API_KEY"),
         ("", {"SIGNALBOX_API_KEYS": "padded=="}, "SIGNALBOX_API_KEYS"),
         ("", {"SIGNALBOX_API_KEYS": "web=k-1,web=k-2"}, "SIGNALBOX_API_KEYS"),
         ("", {"OPENAI_API_KEY_FILE": "/nowhere/key"}, "OPENAI_API_KEY_FILE"),
@@ -104,7 +105,7 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
         ({"VLLM_API_KEY": "k"}, {"demo": ""}),
         ({"OPENAI_BASE_URL": "http://h/v1"}, {"demo": ""}),
         ({"OPENAI_API_KEY": ""}, {"demo": ""}),
-        ({"NOMYO_API_KEY": "k", "SIGNALBOX_API_KEY": "k", "NOMYO_BASE_URL": "http://h"}, {"demo": ""}),
+        ({"NOMYO_API_KEY": "k", "NOMYO_BASE_URL": "http://h", "SIGNALBOX_PORT": "tcp://10.0.0.1:80"}, {"demo": ""}),
         ({"OPENROUTER_OPENAI_API_KEY": "k"}, {"openrouterOpenAI": "https://openrouter.ai/api/v1"}),
         ({"SIGNALBOX__PROVIDERS__LOCAL__BASE_URL": "http://l/v1", "LOCAL_API_KEY": "k"}, {"local": "http://l/v1"}),
     ],
@@ -182,6 +183,16 @@ def test_the_start_says_which_unit_was_taken(empty: Path) -> None:
 
     assert loaded.settings.providers["openai"].timeouts.total == 30
     assert loaded.notices == ["CACHE_TTL is taken as seconds", "REQUEST_TIMEOUT=30000 is taken as milliseconds"]
+
+
+def test_a_name_that_is_nearly_a_setting_is_told(empty: Path) -> None:
+    assert load(empty, {"SIGNALBOX_CACHE_TTL": "60"}).notices == [
+        "SIGNALBOX_CACHE_TTL means nothing; settings are written SIGNALBOX__SECTION__KEY"
+    ]
+    with pytest.raises(ConfigError, match="did you mean base_url"):
+        load(empty, {"SIGNALBOX__PROVIDERS__X__BASE_ULR": "http://x"})
+    with pytest.raises(ConfigError, match="did you mean providers"):
+        load(empty, {"SIGNALBOX__PROVIDER__X__BASE_URL": "http://x"})
 
 
 def test_lists_may_be_written_with_commas_or_as_json(empty: Path) -> None:
