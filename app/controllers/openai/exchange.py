@@ -26,8 +26,6 @@ _CACHE_STATUS = {
     CacheStatus.BYPASS: b"signalbox; fwd=bypass",
     CacheStatus.COALESCED: b"signalbox; fwd=uri-miss; collapsed",
 }
-
-
 ROUTES = {operation: f"/v1/{operation}" for operation in Operation}
 
 
