@@ -17,6 +17,9 @@ from tests.support.processes import (
 
 pytestmark = pytest.mark.e2e
 
+# a machine busy with tests is no subject of these
+UNMOVED = {"cpu_threshold": 100, "memory_threshold": 100, "disk_threshold": 100, "event_loop_threshold_ms": 100_000}
+
 
 @pytest.fixture(scope="module")
 def watched(provider: ProviderProcess, tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
@@ -26,7 +29,7 @@ def watched(provider: ProviderProcess, tmp_path_factory: pytest.TempPathFactory)
             "good": {"base_url": provider.base_url("good")},
             "gone": {"base_url": f"http://127.0.0.1:{free_port()}/v1"},
         },
-        "health": {"fail_on": "all"},
+        "health": UNMOVED | {"fail_on": "all"},
     }
     with gateway_process(tmp_path_factory.mktemp("watched"), config) as process:
         yield process
@@ -69,7 +72,7 @@ def test_by_default_one_provider_that_is_down_fails_the_report_but_not_readiness
     provider: ProviderProcess, directory: Path
 ) -> None:
     rows = {"good": provider.base_url("good"), "gone": f"http://127.0.0.1:{free_port()}/v1"}
-    config = {"providers": {name: {"base_url": url} for name, url in rows.items()}}
+    config = {"providers": {name: {"base_url": url} for name, url in rows.items()}, "health": UNMOVED}
     with gateway_process(directory, config) as gateway:
         until(gateway, "error")
 
@@ -78,7 +81,7 @@ def test_by_default_one_provider_that_is_down_fails_the_report_but_not_readiness
 
 
 def test_without_any_provider_that_is_up_it_is_not_ready_but_alive(directory: Path) -> None:
-    config = {"providers": {"gone": {"base_url": f"http://127.0.0.1:{free_port()}/v1"}}}
+    config = {"providers": {"gone": {"base_url": f"http://127.0.0.1:{free_port()}/v1"}}, "health": UNMOVED}
     with gateway_process(directory, config) as gateway:
         until(gateway, "error")
 
@@ -90,7 +93,11 @@ def test_live_traffic_tells_of_a_provider_whose_model_list_looks_well(
     provider: ProviderProcess, directory: Path, model: str
 ) -> None:
     provider.script(model, answer({"error": {"message": "broken"}}, status="500 Oops"))
-    config = {"providers": {"one": {"base_url": provider.base_url("one")}}, "retry": {"backoff_seconds": 0.01}}
+    config = {
+        "providers": {"one": {"base_url": provider.base_url("one")}},
+        "retry": {"backoff_seconds": 0.01},
+        "health": UNMOVED,
+    }
     with gateway_process(directory, config) as gateway:
         until(gateway, "ok")
         assert gateway.chat(f"one/{model}").status_code == 502
@@ -107,7 +114,7 @@ def test_a_provider_without_a_list_of_models_is_not_down_for_that(
     provider: ProviderProcess, directory: Path, model: str
 ) -> None:
     provider.script("models-of-unlisted", answer({"error": "no such path"}, status="404 Not Found"))
-    config = {"providers": {"unlisted": {"base_url": provider.base_url("unlisted")}}}
+    config = {"providers": {"unlisted": {"base_url": provider.base_url("unlisted")}}, "health": UNMOVED}
     with gateway_process(directory, config) as gateway:
         report = until(gateway, "ok")
 
