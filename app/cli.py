@@ -49,9 +49,9 @@ def serve(
     _check_exposure(settings)
 
     from app import logs  # noqa: PLC0415 - the other commands are quicker without the server
-    from app.banner import banner  # noqa: PLC0415
-    from app.container import Container  # noqa: PLC0415
-    from app.server import bound, serve  # noqa: PLC0415
+    from app.banner import banner  # noqa: PLC0415 - the other commands need not wait for it
+    from app.container import Container  # noqa: PLC0415 - the other commands need not wait for it
+    from app.server import bound, serve  # noqa: PLC0415 - the other commands need not wait for it
 
     logs.configure(level=settings.log.level, style=style_of(settings.log, terminal=sys.stdout.isatty()))
     try:
@@ -109,7 +109,7 @@ def version() -> None:
 @main.command()
 def schema() -> None:
     """Print the JSON schema of the configuration file."""
-    from app.settings.schema import schema as made  # noqa: PLC0415
+    from app.settings.schema import schema as made  # noqa: PLC0415 - the other commands need not wait for it
 
     click.echo(made())
 

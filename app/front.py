@@ -68,7 +68,7 @@ class Front(HttpToolsProtocol):
         self.running: RequestResponseCycle | None = None
         """The one that is being answered; `cycle` may already be a later one."""
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn does
         super().connection_made(transport)
         self._await_head()
         if self.server_state not in _swept:
@@ -102,7 +102,7 @@ class Front(HttpToolsProtocol):
         super().on_message_begin()
         acts: list[Callable[[], object]] = []
         departure = {"do": acts.append, "acts": acts}
-        self.scope["extensions"] = {"signalbox.departure": departure}  # type: ignore[dict-item]
+        self.scope["extensions"] = {"signalbox.departure": departure}  # type: ignore[dict-item] # ASGI leaves it open
         self.head_bytes = 0
         self._await_head()
 

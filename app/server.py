@@ -49,7 +49,7 @@ def serve(container: Container, listener: socket.socket) -> None:
     limits = FrontLimits(head_seconds=settings.header_seconds, body_seconds=settings.body_seconds)
     config = uvicorn.Config(
         create_server(container),
-        http=partial(Front, limits=limits, refused=refused),  # type: ignore[arg-type]
+        http=partial(Front, limits=limits, refused=refused),  # type: ignore[arg-type] # called as a class
         ws="none",
         lifespan="on",
         log_config=None,

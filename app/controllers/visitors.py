@@ -36,7 +36,7 @@ class Visitors:
         origin = headers.get(b"origin")
         if origin is not None and not self._is_ours(origin, host):
             raise PermissionDeniedError("requests from this origin are not served; cors.origins lists those that are")
-        if len(headers) != len(sent):  # type: ignore[arg-type]
+        if len(headers) != len(sent):  # type: ignore[arg-type] # every server gives a list
             self._check_once([name for name, _ in sent])
 
     def _check_host(self, host: bytes) -> None:

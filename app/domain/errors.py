@@ -75,7 +75,7 @@ class GatewayError(Exception):
     attempts: str = ""
     """`provider:word,…` of the attempts made before this error, as in `x-signalbox-attempts`."""
 
-    def __init_subclass__(cls, *, word: str, status: int, type: ErrorType, code: str, fallback: bool) -> None:  # noqa: A002
+    def __init_subclass__(cls, *, word: str, status: int, type: ErrorType, code: str, fallback: bool) -> None:  # noqa: A002 - OpenAI's word
         cls.word = Failure(word)
         cls.status_code = status
         cls.type = type

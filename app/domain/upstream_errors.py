@@ -104,7 +104,7 @@ class UpstreamRejectedError(
         *,
         provider: str,
         status: int,
-        type: str | None = None,  # noqa: A002
+        type: str | None = None,  # noqa: A002 - OpenAI's word
         code: str | None = None,
         param: str | None = None,
     ) -> None:

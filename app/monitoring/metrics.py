@@ -19,7 +19,7 @@ LATENCY_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 20, 30
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 NONE = "none"
 
-_disable_created_metrics()  # type: ignore[no-untyped-call]
+_disable_created_metrics()  # type: ignore[no-untyped-call] # the library's
 
 
 class Metrics:

@@ -140,7 +140,7 @@ def test_a_chunked_body_over_the_limit_is_refused(gateway: GatewayProcess) -> No
 
 
 @pytest.mark.parametrize("chunked", [False, True], ids=["whole", "chunked"])
-def test_a_hundred_megabytes_are_refused_and_not_kept(gateway: GatewayProcess, chunked: bool) -> None:  # noqa: FBT001
+def test_a_hundred_megabytes_are_refused_and_not_kept(gateway: GatewayProcess, *, chunked: bool) -> None:
     before = most = resident_bytes(gateway)
     piece = b"x" * MIB
     length = "Transfer-Encoding: chunked" if chunked else f"Content-Length: {100 * MIB}"

@@ -47,7 +47,8 @@ def test_another_page_is_not(open_to_pages: GatewayProcess) -> None:
 def test_a_listed_page_may_read_the_answer_and_its_headers(
     open_to_pages: GatewayProcess,
     model: str,
-    streaming: bool,  # noqa: FBT001
+    *,
+    streaming: bool,
 ) -> None:
     labels = {"method": "POST", "route": "/v1/chat/completions", "status": "200"}
     before = open_to_pages.metric("http_requests_total", **labels)

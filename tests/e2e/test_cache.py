@@ -42,7 +42,8 @@ def test_an_answer_is_served_again_and_says_so(
     gateway: GatewayProcess,
     provider: ProviderProcess,
     model: str,
-    streaming: bool,  # noqa: FBT001
+    *,
+    streaming: bool,
 ) -> None:
     hits = gateway.metric("llm_cache_hits_total")
     misses = gateway.metric("llm_cache_misses_total")

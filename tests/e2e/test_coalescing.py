@@ -253,7 +253,7 @@ def test_a_stream_that_breaks_breaks_for_everybody(
     "other", [{"seed": 2}, {"headers": {"cache-control": "no-cache"}}, {"headers": {"cache-control": "no-store"}}]
 )
 @shapes
-def test_who_asks_otherwise_asks_alone(  # noqa: PLR0913
+def test_who_asks_otherwise_asks_alone(  # noqa: PLR0913 - fixtures and cases
     patient: GatewayProcess,
     provider: ProviderProcess,
     threads: ThreadPoolExecutor,

@@ -182,7 +182,7 @@ def test_what_failed_once_is_asked_again(gateway: GatewayProcess, provider: Prov
         ("503 Busy", {"retry-after": "600"}, 1, "600"),
     ],
 )
-def test_a_provider_says_when_to_come_back(  # noqa: PLR0913, PLR0917
+def test_a_provider_says_when_to_come_back(  # noqa: PLR0913, PLR0917 - fixtures and cases
     gateway: GatewayProcess,
     provider: ProviderProcess,
     model: str,

@@ -110,7 +110,7 @@ WIRES = {
 
 @pytest.mark.parametrize("apart", [False, True], ids=["at once", "byte by byte"])
 @pytest.mark.parametrize(("wire", "events"), WIRES.values(), ids=WIRES)
-def test_events_come_out_the_same_however_they_were_written_and_cut(  # noqa: PLR0913
+def test_events_come_out_the_same_however_they_were_written_and_cut(  # noqa: PLR0913 - fixtures and cases
     gateway: GatewayProcess, provider: ProviderProcess, model: str, wire: bytes, events: bytes, *, apart: bool
 ) -> None:
     pieces: list[Any] = [wire]
@@ -215,7 +215,7 @@ BEFORE_THE_FIRST_EVENT = {
 @pytest.mark.parametrize(
     ("steps", "status", "word", "tries"), BEFORE_THE_FIRST_EVENT.values(), ids=BEFORE_THE_FIRST_EVENT
 )
-def test_a_stream_that_never_began_is_an_ordinary_failure(  # noqa: PLR0913, PLR0917
+def test_a_stream_that_never_began_is_an_ordinary_failure(  # noqa: PLR0913, PLR0917 - fixtures and cases
     gateway: GatewayProcess, provider: ProviderProcess, model: str, steps: list[Any], status: int, word: str, tries: int
 ) -> None:
     labels = {"provider": "primary", "error_type": word}

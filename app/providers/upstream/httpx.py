@@ -42,7 +42,7 @@ class HttpxUpstream:
         verify = (tls or tls_context()) if base_url.startswith("https:") else ssl.create_default_context()
         transport = httpx.AsyncHTTPTransport(limits=kept, trust_env=False, proxy=proxy or None, verify=verify)
         pool = transport._pool  # noqa: SLF001 - httpx offers no other way to its sockets; a contract test watches it
-        pool._network_backend = WatchedBackend(pool._network_backend)  # noqa: SLF001
+        pool._network_backend = WatchedBackend(pool._network_backend)  # noqa: SLF001 - as above
         self._client = httpx.AsyncClient(
             base_url=base_url,
             headers={"accept-encoding": "identity", **headers},

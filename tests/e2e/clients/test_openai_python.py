@@ -44,8 +44,8 @@ def test_the_request_id_the_sdk_surfaces_is_the_one_in_the_log(
 ) -> None:
     completion = client.chat.completions.create(model=f"primary/{model}", messages=MESSAGES)
 
-    assert completion._request_id is not None  # noqa: SLF001 - how the SDK spells its documented attribute
-    (line,) = keyed.log_of(completion._request_id)  # noqa: SLF001
+    assert completion._request_id is not None  # noqa: SLF001 - how the SDK offers it - how the SDK spells its documented attribute
+    (line,) = keyed.log_of(completion._request_id)  # noqa: SLF001 - how the SDK offers it
     assert line["status"] == "ok"
 
 

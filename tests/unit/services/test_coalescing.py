@@ -57,7 +57,7 @@ async def ask(stage: CoalescingStage, proceed: Any, calls: list[Call] | None = N
 
 
 @pytest.mark.parametrize("stream", [False, True])
-async def test_identical_questions_in_flight_are_asked_once(stream: bool) -> None:  # noqa: FBT001
+async def test_identical_questions_in_flight_are_asked_once(*, stream: bool) -> None:
     stage, slow = CoalescingStage(), Slow(stream=stream)
 
     answers = await asyncio.gather(*(ask(stage, slow) for _ in range(5)))
@@ -97,7 +97,7 @@ async def test_a_question_without_a_key_is_shared_with_nobody() -> None:
 
 
 @pytest.mark.parametrize("stream", [False, True])
-async def test_when_the_first_leaves_it_goes_on_for_those_who_wait(stream: bool) -> None:  # noqa: FBT001
+async def test_when_the_first_leaves_it_goes_on_for_those_who_wait(*, stream: bool) -> None:
     stage, slow = CoalescingStage(), Slow(stream=stream)
     calls: list[Call] = []
     tasks = [asyncio.create_task(ask(stage, slow, calls)) for _ in range(2)]
@@ -187,7 +187,7 @@ async def test_who_reads_too_slowly_is_cut_off_and_the_others_are_not() -> None:
 
 
 @pytest.mark.parametrize("stream", [False, True])
-async def test_a_failure_is_everybodys(stream: bool) -> None:  # noqa: FBT001
+async def test_a_failure_is_everybodys(*, stream: bool) -> None:
     stage = CoalescingStage()
     slow = Slow(stream=stream, error=UpstreamFailedError("no", provider="p"))
 

@@ -56,7 +56,7 @@ class Witness:
 
 def dispatcher(*providers: Provider, **settings: Any) -> FallbackDispatcher:
     retry = RetrySettings(**{"backoff_seconds": 0.001, "max_wait_seconds": 0.5} | settings)
-    return FallbackDispatcher(Registry(*providers), Witness(), Witness(), retry)  # type: ignore[arg-type]
+    return FallbackDispatcher(Registry(*providers), Witness(), Witness(), retry)  # type: ignore[arg-type] # stand-ins
 
 
 def failed(kind: type[errors.UpstreamError], **fields: Any) -> errors.UpstreamError:
