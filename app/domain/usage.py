@@ -3,7 +3,7 @@
 from msgspec import Struct
 
 
-class TokenUsage(Struct, frozen=True, kw_only=True, gc=False):
+class TokenUsage(Struct, frozen=True, gc=False):
     """Tokens as the provider counted them; `cost_nano_usd` where it priced the call itself, else None."""
 
     prompt_tokens: int = 0

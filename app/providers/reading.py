@@ -1,10 +1,10 @@
 """What the gateway reads of an answer: why it ended, what it used, whether it is an error after all."""
 
 from contextlib import suppress
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import Meta, Raw, Struct
 
 from app.domain.llm import Operation, Reply
 from app.domain.upstream_errors import UpstreamEmptyError, UpstreamError, UpstreamMalformedError
@@ -32,7 +32,16 @@ class _Usage(Struct):
     cost: float | None = None
 
 
+class _Usual(Struct):
+    """A completion as nearly all are: read in one pass."""
+
+    choices: Annotated[list[_Choice], Meta(min_length=1)]
+    usage: _Usage | None = None
+    error: None = None
+
+
 _decode = msgspec.json.Decoder(_Document).decode
+_decode_usual = msgspec.json.Decoder(_Usual).decode
 _decode_fields = msgspec.json.Decoder(dict[str, Raw]).decode
 _decode_number = msgspec.json.Decoder(float | None).decode
 _decode_usage = msgspec.json.Decoder(_Usage | None).decode
@@ -50,6 +59,11 @@ class AnswerReader:
         try:
             if not body.isascii():
                 body.decode()
+            if operation is not Operation.EMBEDDING and (usual := _if_usual(body)) is not None:
+                reply.finish_reasons = _reasons(usual.choices)
+                reply.usage = _believable(usual.usage)
+                reply.complete = True
+                return reply
             document = _decode(body)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             raise UpstreamMalformedError(f"{self._provider}'s answer is not JSON", provider=self._provider) from None
@@ -62,7 +76,7 @@ class AnswerReader:
         elif not document.choices:
             raise UpstreamEmptyError(f"{self._provider}'s answer is empty", provider=self._provider)
         else:
-            reply.finish_reasons = tuple(str(each.finish_reason or "") for each in document.choices)
+            reply.finish_reasons = _reasons(document.choices)
         reply.usage = usage_of(document.usage)
         reply.complete = True
         return reply
@@ -114,14 +128,30 @@ def usage_of(raw: Raw) -> TokenUsage:
         said = _decode_usage(raw) if _is_there(raw) else None
     except (msgspec.DecodeError, RecursionError):
         said = _field_by_field(raw)
+    return _believable(said)
+
+
+def _believable(said: _Usage | None) -> TokenUsage:
     if said is None:
         return NO_USAGE
-    cost = round(said.cost * 1e9) if said.cost is not None and 0 <= said.cost < MOST_TOKENS else None
-    return TokenUsage(
-        prompt_tokens=int(min(max(said.prompt_tokens or 0, 0), MOST_TOKENS)),
-        completion_tokens=int(min(max(said.completion_tokens or 0, 0), MOST_TOKENS)),
-        cost_nano_usd=cost,
-    )
+    prompt, completion, cost = said.prompt_tokens or 0, said.completion_tokens or 0, said.cost
+    if not (0 <= prompt < MOST_TOKENS and 0 <= completion < MOST_TOKENS):
+        prompt, completion = min(max(prompt, 0), MOST_TOKENS), min(max(completion, 0), MOST_TOKENS)
+    nano = None if cost is None or not 0 <= cost < MOST_TOKENS else round(cost * 1e9)
+    return TokenUsage(int(prompt), int(completion), nano)
+
+
+def _reasons(choices: list[_Choice]) -> tuple[str, ...]:
+    if len(choices) == 1:
+        return (str(choices[0].finish_reason or ""),)
+    return tuple(str(each.finish_reason or "") for each in choices)
+
+
+def _if_usual(body: bytes) -> _Usual | None:
+    try:
+        return _decode_usual(body)
+    except msgspec.ValidationError:
+        return None
 
 
 def _field_by_field(raw: Raw) -> _Usage | None:

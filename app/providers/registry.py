@@ -25,13 +25,17 @@ class ProviderRegistry:
         self._routes = {model: [self._target(each) for each in targets] for model, targets in routes.items()}
         self._listings = listings
 
+    def route(self, model: str) -> Sequence[Target] | None:
+        """The targets of a configured route, for which nobody need be asked."""
+        return self._routes.get(model)
+
     async def targets_for(self, model: str) -> Sequence[Target]:
         """Candidates for the name `model`, best first.
 
         In this order: a route; `provider/model`; whoever lists the name, in configuration order. Raises
         ModelNotFoundError with the nearest names, or why no list could be read when none could.
         """
-        if (route := self._routes.get(model)) is not None:
+        if (route := self.route(model)) is not None:
             return route
         name, slash, rest = model.partition("/")
         if slash and rest and (provider := self._providers.get(name)) is not None:

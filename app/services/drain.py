@@ -18,14 +18,12 @@ class Drain:
         self.begun = False
         self.cutting = False
         self._running: set[asyncio.Task] = set()
-        self._none_left = asyncio.Event()
-        self._none_left.set()
+        self._none_left: asyncio.Event | None = None
 
     def enter(self, task: asyncio.Task) -> None:
         """A call begins in `task`; raises ShuttingDownError when it may not."""
         self.check()
         self._running.add(task)
-        self._none_left.clear()
 
     @property
     def running(self) -> int:
@@ -38,7 +36,7 @@ class Drain:
 
     def leave(self, task: asyncio.Task) -> None:
         self._running.discard(task)
-        if not self._running:
+        if self._none_left is not None and not self._running:
             self._none_left.set()
 
     def announce(self) -> None:
@@ -50,9 +48,12 @@ class Drain:
 
     async def empty(self, *, within: float) -> bool:
         """Whether all calls ended within so many seconds."""
+        self._none_left = asyncio.Event()
         try:
             async with asyncio.timeout(within):
-                await self._none_left.wait()
+                while self._running:
+                    await self._none_left.wait()
+                    self._none_left.clear()
         except TimeoutError:
             return False
         return True

@@ -46,7 +46,7 @@ class KeyService:
         return digest in self._principals
 
     def _digest(self, key: bytes) -> bytes:
-        return hmac.digest(self._pepper, key[:LONGEST_KEY], sha256)
+        return sha256(self._pepper + key[:LONGEST_KEY]).digest()
 
 
 def _presented(authorization: bytes, api_key: bytes) -> bytes:

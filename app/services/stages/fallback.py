@@ -40,7 +40,8 @@ class FallbackDispatcher:
     async def __call__(self, call: Call) -> Reply:
         last: GatewayError | None = None
         retries = 0
-        for target in await self._registry.targets_for(call.request.model):
+        model = call.request.model
+        for target in self._registry.route(model) or await self._registry.targets_for(model):
             while True:
                 try:
                     return await self._attempt(call, target)

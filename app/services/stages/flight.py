@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator
+from functools import cached_property
 
 from app.domain.errors import CapacityError
 from app.domain.llm import Reply
@@ -33,21 +34,26 @@ class Flight:
     is 8 MiB behind is cut off.
     """
 
+    # most flights carry one caller, who pays for what it uses: an answer in one piece needs none of these
+    reply: Reply | None = None
+    error: BaseException | None = None
+    landed = False
+    pulling = False
+    pump: "asyncio.Task[None] | None" = None
+    source: AsyncGenerator[bytes, None] | None = None
+    _start = 0
+    _size = 0
+    _kept = 0
+
     def __init__(self, presence: Presence) -> None:
-        self.reply: Reply | None = None
-        self.error: BaseException | None = None
-        self.landed = False
-        self.pulling = False
-        self.pump: asyncio.Task[None] | None = None
         self.readers: set[Reader] = set()
-        self.leader = Reader()
-        self.source: AsyncGenerator[bytes, None] | None = None
         self._presence = presence
         self._events: list[bytes] = []
-        self._start = 0
-        self._size = 0
-        self._kept = 0
         self._waiting: list[asyncio.Future[None]] = []
+
+    @cached_property
+    def leader(self) -> Reader:
+        return Reader()
 
     @property
     def joinable(self) -> bool:

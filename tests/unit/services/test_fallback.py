@@ -37,6 +37,9 @@ class Registry:
     def __init__(self, *providers: Provider) -> None:
         self.targets = [Target(provider, "m") for provider in providers]
 
+    def route(self, model: str) -> None:
+        return None
+
     async def targets_for(self, model: str) -> list[Target]:
         return self.targets
 
