@@ -7,8 +7,11 @@ from app.domain.llm import CacheStatus, Operation
 from app.domain.usage import NO_USAGE, TokenUsage
 
 
-class Outcome(Struct, frozen=True, kw_only=True, gc=False):
-    """Durations are seconds. `error` is None for a call that ended well."""
+class Outcome(Struct, frozen=True, gc=False):
+    """Durations are seconds. `error` is None for a call that ended well.
+
+    `provider` is who answered, or who failed last; `place` is who had the call when it ended.
+    """
 
     request_id: str
     caller: str
@@ -18,6 +21,7 @@ class Outcome(Struct, frozen=True, kw_only=True, gc=False):
     seconds: float
     error: Failure | None = None
     provider: str = "none"
+    place: str = "none"
     cache: CacheStatus = CacheStatus.BYPASS
     usage: TokenUsage = NO_USAGE
     attempts: str = ""

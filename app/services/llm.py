@@ -8,23 +8,26 @@ from contextlib import aclosing
 from app.domain.controls import AS_CONFIGURED, CacheControls
 from app.domain.errors import CallerGoneError, CancelledByShutdownError, Failure, GatewayError, word_of
 from app.domain.llm import LLMRequest, Reply
+from app.domain.outcome import Outcome
 from app.domain.principal import Principal
+from app.domain.usage import NO_USAGE
 from app.services.drain import Drain
+from app.services.observers import Observer
 from app.services.presence import Presence
 from app.services.stages.base import Call, Handler, Stage, chain
 
 
 class LLMService:
-    """Runs a call through the stages it was built with; a new policy is a new stage."""
+    """Runs a call through the stages it was built with; a new policy is a new stage. Observers are told of each."""
 
-    def __init__(self, stages: Sequence[Stage], dispatch: Handler, drain: Drain) -> None:
+    def __init__(self, stages: Sequence[Stage], dispatch: Handler, observers: Sequence[Observer], drain: Drain) -> None:
         self._handle = chain(stages, dispatch)
+        self._observers = tuple(observers)
         self._drain = drain
 
     async def run(
         self,
         request: LLMRequest,
-        *,
         caller: Principal,
         request_id: str,
         presence: Presence,
@@ -36,9 +39,9 @@ class LLMService:
         stream that was returned must be begun, and closed.
         """
         call = Call(request, caller, request_id, presence, time.perf_counter(), controls)
-        task = presence.task
-        self._drain.enter(task)
-        call.on_settled(lambda _: self._drain.leave(task))
+        self._drain.enter(presence.task)
+        for observer in self._observers:
+            observer.began()
         try:
             reply = await self._handle(call)
         except BaseException as error:
@@ -48,7 +51,7 @@ class LLMService:
         reply.attempts = call.attempts.rstrip(",")
         reply.seconds_upstream = call.seconds_upstream
         if isinstance(reply.body, bytes):
-            call.settle(reply, seconds=time.perf_counter() - call.started, error=_gone(call))
+            self._settle(call, reply, time.perf_counter() - call.started, _gone(call))
         else:
             reply.body = self._settled_at_its_end(reply, reply.body, call)
         return reply
@@ -67,7 +70,7 @@ class LLMService:
             if (ended := self._ended(call, reply, error, first)) is error:
                 raise
             raise ended from None
-        call.settle(reply, seconds=time.perf_counter() - call.started, error=_gone(call), first=first)
+        self._settle(call, reply, time.perf_counter() - call.started, _gone(call), first=first)
 
     def _ended(
         self, call: Call, reply: Reply | None, error: BaseException, first: float | None = None
@@ -81,10 +84,36 @@ class LLMService:
             word = CancelledByShutdownError.word
         seconds = time.perf_counter() - call.started
         call.attempts = call.attempts.rstrip(",")
-        call.settle(reply, seconds=seconds, error=word, provider=getattr(error, "provider", call.place), first=first)
+        provider = getattr(error, "provider", call.place)
+        self._settle(call, reply, seconds, word, provider=provider, first=first)
         if isinstance(error, GatewayError):
             error.attempts = call.attempts or error.attempts  # an error may be shared
         return error
+
+    def _settle(  # noqa: PLR0913 - how a call ended
+        self,
+        call: Call,
+        reply: Reply | None,
+        seconds: float,
+        error: Failure | None,
+        *,
+        provider: str = "none",
+        first: float | None = None,
+    ) -> None:
+        """Once, and without waiting: an `await` here would be cut when the client leaves."""
+        if call.settled:
+            return
+        call.settled = True
+        self._drain.leave(call.presence.task)
+        request, cache, usage = call.request, call.cache, NO_USAGE
+        if reply is not None:
+            provider, cache, usage = reply.provider, reply.cache, reply.usage
+        outcome = Outcome(
+            call.request_id, call.caller.name, request.operation, request.model, request.stream, seconds, error,
+            provider, call.place, cache, usage, call.attempts, call.seconds_upstream, first,
+        )  # fmt: skip # by place: names would cost a microsecond
+        for observer in self._observers:
+            observer.ended(outcome)
 
 
 def _gone(call: Call) -> Failure | None:

@@ -11,21 +11,21 @@ from app.providers.registry import ProviderRegistry
 from app.services.drain import Drain
 from app.services.keys import KeyService
 from app.services.llm import LLMService
+from app.services.observers import Journaling, Metering, Observer
 from app.services.stages.base import Stage
 from app.services.stages.caching import CachingStage
 from app.services.stages.coalescing import CoalescingStage
 from app.services.stages.fallback import FallbackDispatcher
-from app.services.stages.journaling import JournalingStage
-from app.services.stages.metering import MeteringStage
 from app.settings import Settings
 
 
-def _stages(settings: Settings, cache: CacheBackend, metrics: Metrics, journal: Journal) -> Sequence[Stage]:
+def _observers(settings: Settings, metrics: Metrics, journal: Journal) -> Sequence[Observer]:
+    return [Metering(metrics), Journaling(journal)] if settings.log.calls else [Metering(metrics)]
+
+
+def _stages(settings: Settings, cache: CacheBackend) -> Sequence[Stage]:
     """The order of the stages is the order a call meets them."""
-    stages: list[Stage] = [MeteringStage(metrics)]
-    if settings.log.calls:
-        stages.append(JournalingStage(journal))
-    return [*stages, CachingStage(cache, settings.cache), CoalescingStage()]
+    return [CachingStage(cache, settings.cache), CoalescingStage()]
 
 
 class ServicesModule(containers.DeclarativeContainer):
@@ -38,6 +38,7 @@ class ServicesModule(containers.DeclarativeContainer):
 
     drain = di.Singleton(Drain)
     keys = di.Singleton(KeyService, settings.provided.keys, metrics_key=settings.provided.metrics.key)
-    stages = di.Singleton(_stages, settings, cache, metrics, journal)
+    observers = di.Singleton(_observers, settings, metrics, journal)
+    stages = di.Singleton(_stages, settings, cache)
     dispatch = di.Singleton(FallbackDispatcher, registry, metrics, health, settings.provided.retry)
-    llm = di.Singleton(LLMService, stages, dispatch, drain)
+    llm = di.Singleton(LLMService, stages, dispatch, observers, drain)

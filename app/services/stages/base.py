@@ -4,14 +4,11 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Protocol, TypeAlias
 
-from msgspec import Struct, field
+from msgspec import Struct
 
 from app.domain.controls import AS_CONFIGURED, CacheControls
-from app.domain.errors import Failure
 from app.domain.llm import CacheStatus, LLMRequest, Reply
-from app.domain.outcome import Outcome
 from app.domain.principal import Principal
-from app.domain.usage import NO_USAGE
 from app.services.presence import Presence
 
 
@@ -32,41 +29,7 @@ class Call(Struct):
     """The provider that has it."""
     attempts: str = ""
     seconds_upstream: float = 0.0
-    settled: list[Callable[[Outcome], None]] = field(default_factory=list)
-
-    def on_settled(self, callback: Callable[[Outcome], None]) -> None:
-        """Have `callback` told how the call ended: at the reply, or at the end of its stream."""
-        self.settled.append(callback)
-
-    def settle(
-        self,
-        reply: Reply | None,
-        *,
-        seconds: float,
-        error: Failure | None = None,
-        provider: str = "none",
-        first: float | None = None,
-    ) -> None:
-        """Once, and without waiting: an `await` here would be cut when the client leaves."""
-        request = self.request
-        outcome = Outcome(
-            request_id=self.request_id,
-            caller=self.caller.name,
-            operation=request.operation,
-            model=request.model,
-            stream=request.stream,
-            seconds=seconds,
-            error=error,
-            attempts=self.attempts,
-            seconds_upstream=self.seconds_upstream,
-            seconds_to_first_chunk=first,
-            provider=provider if reply is None else reply.provider,
-            cache=self.cache if reply is None else reply.cache,
-            usage=NO_USAGE if reply is None else reply.usage,
-        )
-        callbacks, self.settled = self.settled, []
-        for callback in callbacks:
-            callback(outcome)
+    settled: bool = False
 
 
 Handler: TypeAlias = Callable[[Call], Awaitable[Reply]]

@@ -26,9 +26,6 @@ class CoalescingStage:
         while (flight := self._flights.get(call.key)) is not None and flight.joinable:
             if (reply := await self._followed(call.key, flight)) is not None:
                 return reply
-        return await self._lead(call, proceed)
-
-    async def _lead(self, call: Call, proceed: Handler) -> Reply:
         flight = self._flights[call.key] = Flight(call.presence)
         try:
             reply = await proceed(call)

@@ -14,20 +14,21 @@ from app.domain.upstream_errors import UpstreamTruncatedError
 from app.services.drain import Drain
 from app.services.llm import LLMService
 from app.services.presence import Presence
-from app.services.stages.base import Call, Handler
+from app.services.stages.base import Call
 
 REQUEST = LLMRequest.parse(Operation.CHAT, b'{"model":"m","messages":[],"stream":true}')
 
 
 class Recording:
-    """A stage that only listens."""
-
     def __init__(self) -> None:
+        self.begun = 0
         self.outcomes: list[Outcome] = []
 
-    async def __call__(self, call: Call, proceed: Handler) -> Reply:
-        call.on_settled(self.outcomes.append)
-        return await proceed(call)
+    def began(self) -> None:
+        self.begun += 1
+
+    def ended(self, outcome: Outcome) -> None:
+        self.outcomes.append(outcome)
 
 
 class Dispatch:
@@ -53,8 +54,8 @@ class Dispatch:
 
 
 def service(dispatch: Dispatch) -> tuple[LLMService, Recording, Drain]:
-    stage, drain = Recording(), Drain()
-    return LLMService([stage], dispatch, drain), stage, drain
+    observer, drain = Recording(), Drain()
+    return LLMService([], dispatch, [observer], drain), observer, drain
 
 
 async def run(llm: LLMService, presence: Presence | None = None) -> bytes:
@@ -67,20 +68,20 @@ async def run(llm: LLMService, presence: Presence | None = None) -> bytes:
 
 
 async def test_a_json_answer_settles_the_call() -> None:
-    llm, stage, drain = service(Dispatch(b"{}"))
+    llm, observer, drain = service(Dispatch(b"{}"))
 
     await run(llm)
 
-    assert [(each.error, each.provider) for each in stage.outcomes] == [(None, "p")]
+    assert [(each.error, each.provider) for each in observer.outcomes] == [(None, "p")]
     assert await drain.empty(within=0)
 
 
 async def test_a_stream_settles_the_call_at_its_end() -> None:
-    llm, stage, _ = service(Dispatch())
+    llm, observer, _ = service(Dispatch())
 
     await run(llm)
 
-    (outcome,) = stage.outcomes
+    (outcome,) = observer.outcomes
     assert outcome.error is None
     assert outcome.seconds_to_first_chunk is not None
 
@@ -95,18 +96,18 @@ async def test_a_stream_settles_the_call_at_its_end() -> None:
     ],
 )
 async def test_a_failure_settles_the_call_with_its_word(dispatch: Dispatch, word: Failure) -> None:
-    llm, stage, drain = service(dispatch)
+    llm, observer, drain = service(dispatch)
 
     with pytest.raises((GatewayError, ZeroDivisionError)):
         await run(llm)
 
-    assert [each.error for each in stage.outcomes] == [word]
+    assert [each.error for each in observer.outcomes] == [word]
     assert await drain.empty(within=0)
 
 
 @pytest.mark.parametrize("result", [b"{}", None])
 async def test_a_caller_who_leaves_settles_the_call(result: bytes | None) -> None:
-    llm, stage, drain = service(Dispatch(result, slow=True))
+    llm, observer, drain = service(Dispatch(result, slow=True))
     task = asyncio.create_task(run(llm))
     await asyncio.sleep(0.01)
 
@@ -114,12 +115,12 @@ async def test_a_caller_who_leaves_settles_the_call(result: bytes | None) -> Non
 
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert [each.error for each in stage.outcomes] == [Failure.CLIENT_DISCONNECTED]
+    assert [each.error for each in observer.outcomes] == [Failure.CLIENT_DISCONNECTED]
     assert await drain.empty(within=0)
 
 
 async def test_a_stream_that_is_closed_early_settles_the_call() -> None:
-    llm, stage, _ = service(Dispatch())
+    llm, observer, _ = service(Dispatch())
     task = asyncio.current_task()
     assert task is not None
     reply = await llm.run(REQUEST, caller=ANONYMOUS, request_id="id", presence=Presence(task))
@@ -128,12 +129,12 @@ async def test_a_stream_that_is_closed_early_settles_the_call() -> None:
 
     await reply.body.aclose()
 
-    assert [each.error for each in stage.outcomes] == [Failure.CLIENT_DISCONNECTED]
+    assert [each.error for each in observer.outcomes] == [Failure.CLIENT_DISCONNECTED]
 
 
 @pytest.mark.parametrize("result", [b"{}", None])
 async def test_what_is_cut_at_the_end_of_draining_ends_with_its_own_word(result: bytes | None) -> None:
-    llm, stage, drain = service(Dispatch(result, slow=True))
+    llm, observer, drain = service(Dispatch(result, slow=True))
     task = asyncio.create_task(run(llm))
     await asyncio.sleep(0.01)
     drain.begin()
@@ -143,16 +144,16 @@ async def test_what_is_cut_at_the_end_of_draining_ends_with_its_own_word(result:
 
     with pytest.raises(CancelledByShutdownError):
         await task
-    assert [each.error for each in stage.outcomes] == [Failure.CANCELLED_BY_SHUTDOWN]
+    assert [each.error for each in observer.outcomes] == [Failure.CANCELLED_BY_SHUTDOWN]
     assert await drain.empty(within=1)
 
 
 async def test_no_call_begins_once_draining_has() -> None:
-    llm, stage, drain = service(Dispatch(b"{}"))
+    llm, observer, drain = service(Dispatch(b"{}"))
     drain.begin()
 
     with pytest.raises(ShuttingDownError) as caught:
         await run(llm)
 
     assert caught.value.retry_after
-    assert stage.outcomes == []
+    assert observer.outcomes == []
