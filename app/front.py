@@ -9,17 +9,19 @@ they move.
 import asyncio
 import math
 import re
+from collections import deque
 from collections.abc import Callable
 from os import urandom
 from typing import Any
 from weakref import WeakSet
 
+import httptools
 import msgspec
 from msgspec import Struct
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from app.cycle import Cycle
+from app.cycle import Cycle, target_of
 from app.domain.errors import GatewayError, HeaderTooLargeError, InvalidRequestError, RequestTimeoutError
 
 SWEEP_SECONDS = 0.5
@@ -60,12 +62,16 @@ class Front(HttpToolsProtocol):
         self.refused = refused
         self.due = NEVER
         self.waiting_for_head = False
+        self.begun = False
         self.deaf = False
-        self.head_bytes = 0
+        self.arrived = 0
         self.silent_bytes = 0
         self.told = False
         self.refusal: GatewayError | None = None
-        self.running: RequestResponseCycle | None = None
+        self.cycle: Any = None
+        """The `Cycle` of the last request, which stands in for uvicorn's."""
+        self.pipeline: deque[tuple[Cycle, Any]] = deque()  # type: ignore[assignment] # of ours, too
+        self.running: Cycle | None = None
         """The one that is being answered; `cycle` may already be a later one."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn does
@@ -77,65 +83,108 @@ class Front(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.due = NEVER
-        super().connection_lost(exc)
-        running = self.running
-        if running is not None and not running.response_complete:
-            running.disconnected = True
-            running.message_event.set()
-            for act in _extension(running)["acts"]:
-                act()
+        self.connections.discard(self)
+        self.flow.resume_writing()
+        if exc is None:
+            self.transport.close()
+        self.parser = None  # type: ignore[assignment] # it holds us, as we hold it
+        for cycle in (self.cycle, self.running):
+            if cycle is not None and not cycle.response_complete:
+                cycle.broke_off()
+                if cycle.leave is not None:
+                    leave, cycle.leave = cycle.leave, None
+                    leave()
 
     def data_received(self, data: bytes) -> None:
         """What the parser keeps without telling is counted here: a field, or a trailer, that does not end."""
         if self.deaf:
             return
-        if b"pgrade" in data and (self.cycle is None or not self.cycle.more_body):
+        cycle = self.cycle
+        if (cycle is None or not cycle.more_body) and data.find(b"pgrade", 0, self.limits.head_bytes) >= 0:
             data = _without_offer(data)
         self.told = False
-        super().data_received(data)
-        self.silent_bytes = 0 if self.told else self.silent_bytes + len(data)
+        self.arrived = self.silent_bytes + len(data)
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            self._unsupported_upgrade_warning()
+        except httptools.HttpParserError:
+            self.send_400_response("")
+            return
+        self.silent_bytes = 0 if self.told else self.arrived
         if self.silent_bytes > self.limits.head_bytes and not self.transport.is_closing():
             self.refusal = HeaderTooLargeError(TOO_LARGE)
             self.send_400_response("")
 
     def on_message_begin(self) -> None:
-        super().on_message_begin()
-        acts: list[Callable[[], object]] = []
-        departure = {"do": acts.append, "acts": acts}
-        self.scope["extensions"] = {"signalbox.departure": departure}  # type: ignore[dict-item] # ASGI leaves it open
-        self.head_bytes = 0
+        self.url = b""
+        self.headers = []
+        self.expect_100_continue = False
+        self.begun = True
         self._await_head()
 
-    def on_url(self, url: bytes) -> None:
-        self._weigh(len(url))
-        super().on_url(url)
-
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._weigh(len(name) + len(value) + FIELD_OVERHEAD)
         if not self.waiting_for_head:  # a trailer: it comes too late to say who asks
             return
-        if len(self.headers) >= self.limits.head_fields:
+        headers = self.headers
+        if len(headers) >= self.limits.head_fields:
             self._too_large()
-        super().on_header(name, value)
+        name = name.lower()
+        if name == b"expect" and value.lower() == b"100-continue":
+            self.expect_100_continue = True
+        headers.append((name, value))
 
     def on_headers_complete(self) -> None:
+        if self.arrived > self.limits.head_bytes and self._weight() > self.limits.head_bytes:
+            self._too_large()
         self.due = self.loop.time() + self.limits.body_seconds
         self.waiting_for_head = False
         self.told = True
-        super().on_headers_complete()
-        if self.running is not self.cycle:  # it waits for its turn, and its body is not waited for before
-            self.due = NEVER
+        parser, before = self.parser, self.cycle
+        version = parser.get_http_version()
+        path, raw_path, query = target_of(self.url)
+        cycle = self.cycle = Cycle(
+            None,
+            self.transport,
+            self.flow,
+            self.server_state.default_headers,
+            self.on_response_complete,
+            keep_alive=version != "1.0" and parser.should_keep_alive(),
+            expects_continue=self.expect_100_continue,
+        )
+        cycle.scope = {
+            "type": "http",
+            "asgi": {"version": self.asgi_version, "spec_version": "2.3"},
+            "http_version": version,
+            "server": self.server,
+            "client": self.client,
+            "scheme": self.scheme,
+            "method": parser.get_method().decode("ascii"),
+            "root_path": "",
+            "path": path,
+            "raw_path": raw_path,
+            "query_string": query,
+            "headers": self.headers,
+            "state": self.app_state.copy(),
+            "extensions": {"signalbox": cycle},
+        }
+        if before is None or before.response_complete:
+            self._start_asgi_task(cycle, self.app)
+        else:
+            self.flow.pause_reading()
+            self.pipeline.appendleft((cycle, self.app))
+            self.due = NEVER  # it waits for its turn, and its body is not waited for before
 
     def on_body(self, body: bytes) -> None:
         self.told = True
-        super().on_body(body)
+        self.cycle.take(body)
 
     def on_message_complete(self) -> None:
         self.due = NEVER
         self.told = True
-        super().on_message_complete()
-        if self.cycle is not None and self.cycle.response_complete:
-            self.cycle.more_body = False
+        self.cycle.more_body = False
+        self.cycle.wake()
+        if self.cycle.response_complete:
             self.due = self.loop.time() + self.timeout_keep_alive
 
     def on_response_complete(self) -> None:
@@ -167,19 +216,17 @@ class Front(HttpToolsProtocol):
         self._refuse(error)
         self.transport.close()
 
-    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
-        cycle.__class__ = Cycle
+    def _start_asgi_task(self, cycle: Cycle, app: Any) -> None:  # type: ignore[override] # ours, not uvicorn's
         self.running = cycle
-        super()._start_asgi_task(cycle, app)
+        task = cycle.task = self.loop.create_task(cycle.run(app, self.tasks))
+        self.tasks.add(task)
 
     def _await_head(self) -> None:
         self.due = self.loop.time() + self.limits.head_seconds
         self.waiting_for_head = True
 
-    def _weigh(self, size: int) -> None:
-        self.head_bytes += size
-        if self.head_bytes > self.limits.head_bytes:
-            self._too_large()
+    def _weight(self) -> int:
+        return len(self.url) + sum(len(name) + len(value) + FIELD_OVERHEAD for name, value in self.headers)
 
     def _too_large(self) -> None:
         self.refusal = HeaderTooLargeError(TOO_LARGE)
@@ -192,7 +239,7 @@ class Front(HttpToolsProtocol):
         answering = running is not None and not running.response_complete
         if running is not None and answering and not running.more_body:
             return  # what comes behind may be late as long as this one is not answered
-        if answering or (self.waiting_for_head and self.scope is not None and self.head_bytes):
+        if answering or (self.waiting_for_head and self.begun):
             self._refuse(RequestTimeoutError("the request did not arrive in time"))
         self.transport.close()
 
@@ -203,11 +250,9 @@ class Front(HttpToolsProtocol):
         if running is None or running.response_complete:
             self.refused(error, request_id)
         else:
-            extension = _extension(running)
-            extension["refusal"] = error
-            request_id = extension.get("request_id", request_id)
-            running.disconnected = True
-            running.message_event.set()
+            running.refusal = error
+            request_id = running.request_id or request_id
+            running.broke_off()
             if running.response_started:
                 return
             running.response_started = running.response_complete = True
@@ -223,12 +268,6 @@ class Front(HttpToolsProtocol):
         ]
         lines = b"".join([b"%b: %b\r\n" % header for header in headers])
         self.transport.write(b"%b%b\r\n%b" % (STATUS_LINE[error.status_code], lines, body))
-
-
-def _extension(cycle: RequestResponseCycle) -> dict[str, Any]:
-    extensions: Any = cycle.scope["extensions"]
-    extension: dict[str, Any] = extensions["signalbox.departure"]
-    return extension
 
 
 def _without_offer(data: bytes) -> bytes:

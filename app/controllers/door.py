@@ -4,18 +4,20 @@ A hot route is raw ASGI: what Litestar would check for an ordinary handler is ch
 come by here too, by their guard.
 """
 
+import asyncio
 import itertools
 import re
-from collections.abc import AsyncGenerator, Callable, Iterable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from os import urandom
-from typing import Any
+from typing import Any, Protocol
 
 from litestar.types import HTTPScope, Receive, Send
 
 from app.controllers.visitors import Visitors
 from app.domain.errors import (
     CallerGoneError,
+    GatewayError,
     MethodNotAllowedError,
     PayloadTooLargeError,
     UnsupportedEncodingError,
@@ -30,6 +32,31 @@ from app.services.llm import LLMService
 REQUEST_ID = b"x-request-id"
 
 Headers = list[tuple[bytes, bytes]]
+
+
+class ServerSide(Protocol):
+    """What our own server tells of a request, and has to be told."""
+
+    task: asyncio.Task[None] | None
+    """Who works on the answer."""
+    leave: Callable[[], object] | None
+    """Called when the caller goes before its answer is complete."""
+    refusal: GatewayError | None
+    """Why the request broke off, where the caller is not to blame for leaving."""
+    request_id: str
+    """For an answer that the server gives in the route's place."""
+
+    send: Send
+    """Whoever has wrapped it wants to see messages: then `answer` is not for us."""
+
+    def whole_body(self) -> bytes | None:
+        """The request's body, if all of it is here."""
+        ...
+
+    def answer(self, status: int, lines: bytes, body: bytes) -> bool:
+        """Send a whole answer, its headers as lines; False where it has to be sent in messages."""
+        ...
+
 
 _acceptable = re.compile(rb"[A-Za-z0-9._-]{1,128}").fullmatch
 
@@ -58,11 +85,10 @@ class Door:
         self._made_here = urandom(6).hex()
         self._count = itertools.count()
 
-    def request_id(self, headers: Iterable[tuple[bytes, bytes]]) -> str:
+    def request_id(self, sent: bytes | None) -> str:
         """The caller's own, if it may be one."""
-        for name, value in headers:
-            if name == REQUEST_ID and _acceptable(value):
-                return value.decode()
+        if sent is not None and _acceptable(sent):
+            return sent.decode()
         return f"{self._made_here}{next(self._count):08x}"
 
     def admit(self, scope: HTTPScope, headers: dict[bytes, bytes]) -> Principal:
@@ -72,7 +98,7 @@ class Door:
         self.visitors.check(scope["headers"], headers)
         self._drain.check()
         principal = self.keys.authenticate(headers.get(b"authorization", b""), headers.get(b"x-api-key", b""))
-        if headers.get(b"content-encoding", b"identity").lower() != b"identity":
+        if b"content-encoding" in headers and headers[b"content-encoding"].lower() != b"identity":
             raise UnsupportedEncodingError("compressed bodies are not read here")
         length = headers.get(b"content-length", b"")
         if length.isdigit() and int(length) > self._max_body_bytes:
@@ -81,7 +107,9 @@ class Door:
 
     async def body(self, scope: HTTPScope, receive: Receive) -> bytes:
         """The whole body; raises PayloadTooLargeError as soon as it is too long, CallerGoneError when it breaks off."""
-        body, more = await _piece(scope, receive)
+        served = served_by(scope)
+        whole = None if served is None else served.whole_body()
+        body, more = await _piece(scope, receive) if whole is None else (whole, False)
         if more:
             pieces, size = [body], len(body)
             while more and size <= self._max_body_bytes:
@@ -107,26 +135,18 @@ class Door:
         return PayloadTooLargeError(f"the body is larger than {self._max_body_bytes} bytes")
 
 
-def when_caller_leaves(scope: HTTPScope, act: Callable[[], None]) -> None:
-    """Our own server tells at once; under another one a call goes on to its end."""
-    if (departure := _departure(scope)) is not None:
-        departure["do"](act)
-
-
-def tell_request_id(scope: HTTPScope, request_id: str) -> None:
-    """Our own server may have to answer in our place."""
-    if (departure := _departure(scope)) is not None:
-        departure["request_id"] = request_id
-
-
-def _departure(scope: HTTPScope) -> Any:
-    return (scope.get("extensions") or {}).get("signalbox.departure")
+def served_by(scope: HTTPScope) -> ServerSide | None:
+    """Our own server's side of a request; under another server there is none, and a call goes on to its end."""
+    extensions: Any = scope.get("extensions")
+    served: ServerSide | None = extensions.get("signalbox") if extensions else None
+    return served
 
 
 async def _piece(scope: HTTPScope, receive: Receive) -> tuple[bytes, bool]:
     message = await receive()
     if message["type"] != "http.request":
-        raise (_departure(scope) or {}).get("refusal") or CallerGoneError("the caller has left")
+        served = served_by(scope)
+        raise (served and served.refusal) or CallerGoneError("the caller has left")
     return message["body"], message["more_body"]
 
 

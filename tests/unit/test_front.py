@@ -85,7 +85,7 @@ async def test_who_left_is_told_to_whoever_asked_to_know() -> None:
     left = asyncio.Event()
 
     async def waiting(scope: Any, receive: Any, send: Any) -> None:
-        scope["extensions"]["signalbox.departure"]["do"](left.set)
+        scope["extensions"]["signalbox"].leave = left.set
         await asyncio.sleep(10)
 
     protocol, _ = front(waiting)

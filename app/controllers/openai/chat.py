@@ -1,5 +1,7 @@
 """POST /v1/chat/completions."""
 
+from functools import partial
+
 from litestar import Controller, asgi
 from litestar.types import HTTPScope, Receive, Send
 
@@ -7,10 +9,12 @@ from app.controllers.openai.exchange import exchange
 from app.controllers.policies import Policy
 from app.domain.llm import Operation
 
+answer = partial(exchange, Operation.CHAT)
+
 
 class ChatController(Controller):
     path = "/chat/completions"
 
-    @asgi("/", copy_scope=False, opt={"policy": Policy.INFERENCE, "hot": True})
+    @asgi("/", copy_scope=False, opt={"policy": Policy.INFERENCE, "hot": answer})
     async def create(self, scope: HTTPScope, receive: Receive, send: Send) -> None:
-        await exchange(Operation.CHAT, scope, receive, send)
+        await answer(scope, receive, send)

@@ -1,0 +1,56 @@
+"""What an answer says of itself in its head, as whole lines: a tenth of the work that pairs of bytes are."""
+
+import time
+from functools import lru_cache
+
+from app.controllers.door import Headers
+from app.domain.llm import CacheStatus, Reply
+
+WHOLE = b"content-type: application/json\r\n"
+STREAM = b"content-type: text/event-stream; charset=utf-8\r\ncache-control: no-store\r\nx-accel-buffering: no\r\n"
+# RFC 9211
+_CACHE_STATUS = {
+    CacheStatus.MISS: "signalbox; fwd=uri-miss",
+    CacheStatus.BYPASS: "signalbox; fwd=bypass",
+    CacheStatus.COALESCED: "signalbox; fwd=uri-miss; collapsed",
+}
+_FREE = frozenset({CacheStatus.HIT, CacheStatus.COALESCED})
+
+
+def lines_of(reply: Reply, *, request_id: str, started: float) -> bytes:
+    """Lines with their ends; `started` is the `perf_counter` when the request came."""
+    whole, cache = isinstance(reply.body, bytes), reply.cache
+    total = (time.perf_counter() - started) * 1000
+    lines = b"%bx-request-id: %b\r\nserver-timing: upstream;dur=%.1f, total;dur=%.1f\r\n" % (
+        _lasting(reply.provider, reply.model, cache, reply.attempts, whole),
+        request_id.encode(),
+        reply.seconds_upstream * 1000,
+        total,
+    )
+    if cache is CacheStatus.HIT:
+        lines += b"cache-status: signalbox; hit; ttl=%d\r\nage: %d\r\n" % (max(reply.ttl or 0, 0), reply.age or 0)
+    if whole and reply.usage.cost_nano_usd is not None and cache not in _FREE:
+        lines += b"x-signalbox-cost: %.9f\r\n" % (reply.usage.cost_nano_usd / 1e9)
+    return lines
+
+
+def headers_in(lines: bytes) -> Headers:
+    """The same as ASGI wants it."""
+    pairs = (line.partition(b": ") for line in lines.split(b"\r\n") if line)
+    return [(name, value) for name, _, value in pairs]
+
+
+@lru_cache(1024)
+def _lasting(provider: str, model: str, cache: CacheStatus, attempts: str, whole: bool) -> bytes:  # noqa: FBT001 - a key
+    """What the answers of one model have in common; raises ValueError for what cannot stand in a header."""
+    headers = {"x-signalbox-provider": provider, "x-signalbox-model": model, "x-signalbox-cache": cache}
+    if attempts:
+        headers["x-signalbox-attempts"] = attempts
+    if cache is not CacheStatus.HIT:
+        headers["cache-status"] = _CACHE_STATUS[cache]
+    if whole and cache in _FREE:
+        headers["x-signalbox-cost"] = "0"
+    if not all(value.isprintable() for value in headers.values()):
+        raise ValueError("a name with a control character in it")
+    lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    return (WHOLE if whole else STREAM) + lines.encode("ascii", "replace")
