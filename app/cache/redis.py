@@ -12,6 +12,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from app.cache.base import CacheSize
+from app.cache.lookups import Lookups
 
 PREFIX = b"signalbox:cache:"
 FAILURES_TO_OPEN = 3
@@ -26,7 +27,8 @@ logger = structlog.get_logger("signalbox.cache")
 class RedisCache:
     """Reads wait at most `timeout` seconds; after three failures in a row nobody waits for two seconds.
 
-    Writes go through a queue, bounded by bytes, that one worker empties in pipelines.
+    Lookups that come together are one round trip, and one failure if it fails. Writes go through a queue, bounded by
+    bytes, that one worker empties in pipelines.
     """
 
     name = "redis"
@@ -36,7 +38,7 @@ class RedisCache:
     ) -> None:
         self.size = CacheSize()
         self._client = client
-        self._timeout = timeout
+        self._lookups = Lookups(self._read, timeout=timeout)
         self._prefix = prefix
         self._clock = clock
         self._failures = 0
@@ -50,14 +52,7 @@ class RedisCache:
             return queued[0]
         if self._clock() < self._closed_until:
             return None
-        try:
-            async with asyncio.timeout(self._timeout):
-                value = await self._client.get(self._prefix + key.hex().encode())
-        except (RedisError, OSError, TimeoutError) as error:
-            self._failed("read", error)
-            return None
-        self._failures = 0
-        return value if isinstance(value, bytes) else None
+        return await self._lookups.of(key)
 
     def set(self, key: bytes, value: bytes, *, ttl: float) -> None:
         if self._queued_bytes + len(value) > QUEUE_BYTES:
@@ -94,7 +89,21 @@ class RedisCache:
                     await self._write()
 
     async def aclose(self) -> None:
+        self._lookups.close()
         await self._client.aclose()
+
+    async def _read(self, keys: list[bytes], deadline: float) -> list[bytes | None]:
+        if self._clock() < self._closed_until:  # since these came
+            return [None] * len(keys)
+        try:
+            async with asyncio.timeout_at(deadline):
+                values = await self._client.mget([self._named(key) for key in keys])
+            found = [value if isinstance(value, bytes) else None for _, value in zip(keys, values, strict=True)]
+        except Exception as error:  # noqa: BLE001 - many wait for this answer, whatever is wrong with it
+            self._failed("read", error)
+            return [None] * len(keys)
+        self._failures = 0
+        return found
 
     async def _write(self) -> None:
         while self._queue:
@@ -112,10 +121,13 @@ class RedisCache:
     async def _write_batch(self, batch: list[tuple[bytes, tuple[bytes, float]]]) -> None:
         pipeline = self._client.pipeline(transaction=False)
         for key, (value, ttl) in batch:
-            pipeline.set(self._prefix + key.hex().encode(), value, px=max(int(ttl * 1000), 1))
+            pipeline.set(self._named(key), value, px=max(int(ttl * 1000), 1))
         for answer in await pipeline.execute(raise_on_error=False):
             if isinstance(answer, RedisError):
                 raise answer
+
+    def _named(self, key: bytes) -> bytes:
+        return self._prefix + key.hex().encode()
 
     def _forget(self, key: bytes) -> None:
         if (queued := self._queue.pop(key, None)) is not None:
