@@ -6,12 +6,13 @@ from msgspec import Struct
 
 
 class CacheSize(Struct):
-    """How full a backend is; of a shared Redis the numbers are the whole server's."""
+    """How full a backend is; of a shared Redis the numbers are the whole server's, `near` is what is in front of it."""
 
     keys: int = 0
     memory_bytes: int = 0
     evictions: int = 0
     errors: int = 0
+    near: "CacheSize | None" = None
 
 
 class CacheBackend(Protocol):

@@ -22,6 +22,10 @@ class MemoryCache:
         self._clock = clock
 
     async def get(self, key: bytes) -> bytes | None:
+        return self.peek(key)
+
+    def peek(self, key: bytes) -> bytes | None:
+        """`get` for those who do not want to wait."""
         entry = self._entries.get(key)
         if entry is None:
             return None
@@ -35,14 +39,17 @@ class MemoryCache:
         weight = len(value) + OVERHEAD_PER_ENTRY
         if weight > self._max_bytes:
             return
-        if key in self._entries:
-            self._drop(key)
+        self.forget(key)
         self._entries[key] = (self._clock() + ttl, value)
         self.size.memory_bytes += weight
         self.size.keys += 1
         while self.size.memory_bytes > self._max_bytes:
             self._drop(next(iter(self._entries)))
             self.size.evictions += 1
+
+    def forget(self, key: bytes) -> None:
+        if key in self._entries:
+            self._drop(key)
 
     async def clear(self) -> None:
         self._entries.clear()

@@ -4,6 +4,7 @@ from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
+from app.cache.layered import LayeredCache
 from app.cache.memory import MemoryCache
 from app.cache.redis import RedisCache
 from app.settings import CacheSettings
@@ -15,9 +16,9 @@ def chosen(settings: CacheSettings) -> str:
     """The name of the backend the settings mean."""
     if not settings.enabled:  # then nobody asks it
         return "memory"
-    if settings.backend == "auto":
-        return "redis" if settings.url else "memory"
-    return settings.backend
+    if settings.backend == "memory" or (settings.backend == "auto" and not settings.url):
+        return "memory"
+    return "layered" if settings.l1_seconds else "redis"
 
 
 def _client(settings: CacheSettings) -> Redis:
@@ -37,8 +38,7 @@ class CacheModule(containers.DeclarativeContainer):
     settings = di.Dependency(instance_of=CacheSettings)
 
     client = di.Singleton(_client, settings)
-    backend = di.Selector(
-        di.Callable(chosen, settings),
-        redis=di.Singleton(RedisCache, client, timeout=settings.provided.timeout_seconds),
-        memory=di.Singleton(MemoryCache, max_bytes=settings.provided.max_bytes),
-    )
+    memory = di.Singleton(MemoryCache, max_bytes=settings.provided.max_bytes)
+    redis = di.Singleton(RedisCache, client, timeout=settings.provided.timeout_seconds)
+    layered = di.Singleton(LayeredCache, memory, redis, seconds=settings.provided.l1_seconds)
+    backend = di.Selector(di.Callable(chosen, settings), layered=layered, redis=redis, memory=memory)

@@ -136,3 +136,8 @@ class _CacheSizes:
         yield GaugeMetricFamily("llm_cache_memory_bytes", "Memory the cache uses", value=size.memory_bytes)
         yield CounterMetricFamily("llm_cache_evictions", "Answers that had to make room", value=size.evictions)
         yield CounterMetricFamily("llm_cache_errors", "Cache operations that failed", value=size.errors)
+        near = size.near or CacheSize()
+        yield GaugeMetricFamily("llm_cache_near_keys", "Keys kept in front of Redis", value=near.keys)
+        yield GaugeMetricFamily(
+            "llm_cache_near_bytes", "Memory of what is kept in front of Redis", value=near.memory_bytes
+        )

@@ -52,7 +52,10 @@ class LogSettings(Section, frozen=True):
 
 
 class CacheSettings(Section, frozen=True):
-    """`auto` takes Redis when a URL is configured, else memory."""
+    """`auto` takes Redis when a URL is configured, else memory.
+
+    `max_bytes` bounds the answers in this process: the whole cache, or what is in front of Redis for `l1_seconds`.
+    """
 
     enabled: bool = True
     backend: Literal["auto", "memory", "redis"] = "auto"
@@ -62,6 +65,7 @@ class CacheSettings(Section, frozen=True):
     max_entry_bytes: Size = MIB
     finish_reasons: tuple[str, ...] = ("stop",)
     timeout_seconds: Seconds = 0.05
+    l1_seconds: Annotated[float, Meta(ge=0, le=3600)] = 5
     shared: bool = False
     """Tenants see each other's answers."""
 

@@ -26,22 +26,22 @@ def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield url
 
 
-def fake_module() -> CacheModule:
-    module = CacheModule(settings=CacheSettings(backend="redis", url=Secret("redis://fake")))
+def fake_module(l1_seconds: float) -> CacheModule:
+    module = CacheModule(settings=CacheSettings(backend="redis", url=Secret("redis://fake"), l1_seconds=l1_seconds))
     module.client.override(di.Singleton(FakeAsyncRedis))
     return module
 
 
-@pytest.fixture(params=["memory", "fakeredis", "redis-server"])
+@pytest.fixture(params=["memory", "fakeredis", "redis-server", "layered fakeredis", "layered redis-server"])
 async def cache(request: pytest.FixtureRequest) -> AsyncIterator[CacheBackend]:
-    match request.param:
-        case "memory":
-            module = CacheModule(settings=CacheSettings(backend="memory"))
-        case "fakeredis":
-            module = fake_module()
-        case _:
-            url = request.getfixturevalue("redis_url")
-            module = CacheModule(settings=CacheSettings(url=Secret(url), timeout_seconds=1))
+    l1_seconds = 0.1 if "layered" in request.param else 0
+    if request.param == "memory":
+        module = CacheModule(settings=CacheSettings(backend="memory"))
+    elif "fakeredis" in request.param:
+        module = fake_module(l1_seconds)
+    else:
+        url = Secret(request.getfixturevalue("redis_url"))
+        module = CacheModule(settings=CacheSettings(url=url, timeout_seconds=1, l1_seconds=l1_seconds))
     made: CacheBackend = module.backend()
     await made.clear()
     worker = asyncio.create_task(made.run())

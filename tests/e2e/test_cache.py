@@ -214,6 +214,21 @@ def test_a_redis_that_hangs_or_dies_under_load_costs_no_answer(
         assert gateway.client.get("/health/ready").status_code == 200
 
 
+@needs_redis
+def test_what_was_just_read_outlives_redis_for_its_short_time(
+    provider: ProviderProcess, directory: Path, model: str
+) -> None:
+    with redis_process(directory) as (server, url), gateway_on(provider, directory, url=url, l1_seconds=600) as gateway:
+        assert ask_twice(gateway, model) == ["miss", "hit"]
+        assert gateway.metric("llm_cache_near_keys") == 1
+
+        server.kill()
+        server.wait()
+
+        assert ask_twice(gateway, model) == ["hit", "hit"]
+        assert len(provider.seen(model)["requests"]) == 1
+
+
 def test_a_redis_that_was_never_there_costs_no_answer(provider: ProviderProcess, directory: Path, model: str) -> None:
     with gateway_on(provider, directory, url=f"redis://:secret-pw@127.0.0.1:{free_port()}/0") as gateway:
         assert gateway.chat(f"primary/{model}").status_code == 200

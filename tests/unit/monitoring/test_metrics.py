@@ -153,6 +153,14 @@ def test_the_cache_is_asked_when_prometheus_asks() -> None:
     assert [value(metrics, name) for name in names] == [1, 2, 3, 4]
 
 
+def test_what_stands_in_front_of_redis_is_told_apart() -> None:
+    metrics = made(CacheSize(keys=1, memory_bytes=2, near=CacheSize(keys=3, memory_bytes=4)))
+
+    names = ("llm_cache_keys_total", "llm_cache_memory_bytes", "llm_cache_near_keys", "llm_cache_near_bytes")
+    assert [value(metrics, name) for name in names] == [1, 2, 3, 4]
+    assert value(made(CacheSize(keys=1)), "llm_cache_near_keys") == 0
+
+
 def filled() -> Metrics:
     metrics = made()
     odd = 'a"b\\c\nd{}=,# é'

@@ -67,6 +67,8 @@ def test_the_file_may_be_named_by_a_variable(tmp_path: Path) -> None:
         ("", {"PORT": "http"}, "server.port"),
         ("", {"CACHE_TTL": "long"}, "CACHE_TTL"),
         ("cache: {ttl_seconds: .inf}", {}, "cache.ttl_seconds"),
+        ("cache: {l1_seconds: -1}", {}, "cache.l1_seconds"),
+        ("", {"SIGNALBOX__CACHE__L1_SECONDS": "86400"}, "cache.l1_seconds"),
         ("", {"REDIS_HOST": "h", "REDIS_PORT": "abc"}, "cache.url"),
         ("", {"SIGNALBOX_API_KEYS": "web="}, "SIGNALBOX_API_KEYS"),
         ("", {"SIGNALBOX_API_KEY": "web=k-1"}, "SIGNALBOX_API_KEY"),
