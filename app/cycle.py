@@ -152,9 +152,10 @@ class Cycle:
             logger.exception("the application failed")
             await self._broke()
         finally:
-            self.on_response = _nothing
             if self.task is not None:
                 tasks.discard(self.task)
+            # what points back at us goes, or every request would be left to the garbage collector
+            self.on_response, self.leave, self.task, self.scope = _nothing, None, None, {}
 
     async def receive(self) -> Any:
         if self.expects_continue and not self.transport.is_closing():

@@ -17,5 +17,7 @@ def key_of(request: LLMRequest, *, tenant: str) -> bytes:
 
     `tenant` keeps callers apart who must not see each other's answers. Everything unknown counts.
     """
-    question = [each for each in sorted(request.fields.items()) if each[0] not in NOT_PART_OF_THE_QUESTION]
+    question = sorted(request.fields.items())
+    if not NOT_PART_OF_THE_QUESTION.isdisjoint(request.fields):
+        question = [each for each in question if each[0] not in NOT_PART_OF_THE_QUESTION]
     return sha256(_encode((SCHEMA, request.operation, tenant, question))).digest()

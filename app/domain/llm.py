@@ -20,6 +20,10 @@ class CacheStatus(StrEnum):
     BYPASS = "bypass"
 
 
+SERVED_AGAIN = frozenset({CacheStatus.HIT, CacheStatus.COALESCED})
+"""An answer that nobody had to be paid for."""
+
+
 class Operation(StrEnum):
     """What is asked for; the value is the path below a provider's base URL."""
 
@@ -47,10 +51,13 @@ class LLMRequest(Struct, frozen=True, gc=False):
         fields = _fields(body)
         model = _model(fields)
         _check_question(operation, fields)
-        stream = optional(fields, "stream", _decode_flag, "true, false or null")
-        options = optional(fields, "stream_options", _decode_options, "an object or null")
-        wanted = options is not None and options.include_usage is True
-        return cls(operation, model, bool(stream), wanted, fields)
+        stream = wanted = False
+        if "stream" in fields:
+            stream = optional(fields, "stream", _decode_flag, "true, false or null") is True
+        if "stream_options" in fields:
+            options = optional(fields, "stream_options", _decode_options, "an object or null")
+            wanted = options is not None and options.include_usage is True
+        return cls(operation, model, stream, wanted, fields)
 
     def to_json(self, *, model: str) -> bytes:
         """The body to send upstream, `model` being the provider's own name for it.

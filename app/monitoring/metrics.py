@@ -11,7 +11,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.exposition import choose_encoder
 
 from app.cache.base import CacheSize
-from app.domain.llm import CacheStatus
+from app.domain.llm import SERVED_AGAIN, CacheStatus
 from app.domain.outcome import Outcome
 from app.monitoring.tally import CounterFamily, GaugeFamily, HistogramFamily
 
@@ -88,7 +88,7 @@ class Metrics:
         self._seconds.of(provider).observe(outcome.seconds)
         self._cache[outcome.cache].value += 1
         usage = outcome.usage
-        if outcome.cache is CacheStatus.HIT or outcome.cache is CacheStatus.COALESCED:
+        if outcome.cache in SERVED_AGAIN:
             self._saved.of("prompt").value += usage.prompt_tokens
             self._saved.of("completion").value += usage.completion_tokens
             return

@@ -4,7 +4,7 @@ import time
 from functools import lru_cache
 
 from app.controllers.door import Headers
-from app.domain.llm import CacheStatus, Reply
+from app.domain.llm import SERVED_AGAIN, CacheStatus, Reply
 
 WHOLE = b"content-type: application/json\r\n"
 STREAM = b"content-type: text/event-stream; charset=utf-8\r\ncache-control: no-store\r\nx-accel-buffering: no\r\n"
@@ -14,7 +14,6 @@ _CACHE_STATUS = {
     CacheStatus.BYPASS: "signalbox; fwd=bypass",
     CacheStatus.COALESCED: "signalbox; fwd=uri-miss; collapsed",
 }
-_FREE = frozenset({CacheStatus.HIT, CacheStatus.COALESCED})
 
 
 def lines_of(reply: Reply, *, request_id: str, started: float) -> bytes:
@@ -29,7 +28,7 @@ def lines_of(reply: Reply, *, request_id: str, started: float) -> bytes:
     )
     if cache is CacheStatus.HIT:
         lines += b"cache-status: signalbox; hit; ttl=%d\r\nage: %d\r\n" % (max(reply.ttl or 0, 0), reply.age or 0)
-    if whole and reply.usage.cost_nano_usd is not None and cache not in _FREE:
+    if whole and reply.usage.cost_nano_usd is not None and cache not in SERVED_AGAIN:
         lines += b"x-signalbox-cost: %.9f\r\n" % (reply.usage.cost_nano_usd / 1e9)
     return lines
 
@@ -48,7 +47,7 @@ def _lasting(provider: str, model: str, cache: CacheStatus, attempts: str, whole
         headers["x-signalbox-attempts"] = attempts
     if cache is not CacheStatus.HIT:
         headers["cache-status"] = _CACHE_STATUS[cache]
-    if whole and cache in _FREE:
+    if whole and cache in SERVED_AGAIN:
         headers["x-signalbox-cost"] = "0"
     if not all(value.isprintable() for value in headers.values()):
         raise ValueError("a name with a control character in it")

@@ -60,6 +60,8 @@ class CachingStage:
             self._cache.size.errors += 1
             return None
         age = self._clock() - stored.made_at
+        if age >= stored.ttl:  # what stands before the cache may have kept it for a moment longer
+            return None
         return stored if controls.max_age is None or age <= controls.max_age else None
 
     def _replay(self, request: LLMRequest, stored: "_Stored") -> Reply:
