@@ -217,6 +217,13 @@ class Cycle:
         self.on_response()
         return True
 
+    def push(self, piece: bytes) -> bool:
+        """A piece of a stream that has begun; False where it has to be sent as ASGI wants it."""
+        if self._head or not self.chunked or self.disconnected or self._flow.write_paused:
+            return False
+        self.transport.write(b"%x\r\n%b\r\n" % (len(piece), piece))
+        return True
+
     def _start(self, status: int, sent: list[tuple[bytes, bytes]]) -> None:
         self.response_started = True
         self.expects_continue = False

@@ -7,8 +7,7 @@ come by here too, by their guard.
 import asyncio
 import itertools
 import re
-from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing
+from collections.abc import Callable
 from os import urandom
 from typing import Any, Protocol
 
@@ -55,6 +54,10 @@ class ServerSide(Protocol):
 
     def answer(self, status: int, lines: bytes, body: bytes) -> bool:
         """Send a whole answer, its headers as lines; False where it has to be sent in messages."""
+        ...
+
+    def push(self, piece: bytes) -> bool:
+        """Send a piece of a begun stream; False where it has to be sent in a message."""
         ...
 
 
@@ -154,14 +157,3 @@ async def send_whole(send: Send, status: int, headers: Headers, body: bytes) -> 
     headers.append((b"content-length", b"%d" % len(body)))
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body, "more_body": False})
-
-
-async def send_stream(send: Send, headers: Headers, pieces: AsyncGenerator[bytes, None]) -> None:
-    """The first piece is taken before the head goes out: a generator that was never begun would never be settled."""
-    async with aclosing(pieces):
-        piece = await anext(pieces)
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
-        await send({"type": "http.response.body", "body": piece, "more_body": True})
-        async for piece in pieces:
-            await send({"type": "http.response.body", "body": piece, "more_body": True})
-        await send({"type": "http.response.body", "body": b"", "more_body": False})

@@ -1,8 +1,37 @@
 """Server-sent events as they come from a provider: cut into whole events, nothing joined, nothing parsed."""
 
+from collections.abc import Iterator
+
 LONGEST = 1024 * 1024
 
+USAGE = b'"usage"'
+FINISH_REASON = b'"finish_reason"'
+ERROR = b'"error"'
+
 _DONE = (b"data: [DONE]", b"data:[DONE]")
+
+
+def tells(events: bytes, mark: bytes) -> bool:
+    """Whether a field is something other than null; `mark` is its name in quotes."""
+    return mark in events and events.count(mark) != events.count(mark + b":null")
+
+
+def telling(events: bytes, *marks: bytes) -> Iterator[tuple[int, int]]:
+    """Where the events are in which one of the fields is something other than null: begin and end, in order.
+
+    Nearly all events of a stream say nothing but their text, so only those that do are ever parsed.
+    """
+    for mark in marks:
+        null = mark + b":null"
+        events = events.replace(null, b" " * len(null))
+    start = 0
+    while places := [at for mark in marks if (at := events.find(mark, start)) >= 0]:
+        first = min(places)
+        before = events.rfind(b"\n\n", start, first)
+        begin = start if before < 0 else before + 2
+        after = events.find(b"\n\n", first)
+        start = len(events) if after < 0 else after + 2
+        yield begin, start
 
 
 class EventCutter:

@@ -10,7 +10,7 @@ from app.domain.llm import Operation, Reply
 from app.domain.upstream_errors import UpstreamEmptyError, UpstreamError, UpstreamMalformedError
 from app.domain.usage import NO_USAGE, TokenUsage
 from app.providers.errors import ErrorReader
-from app.providers.events import payloads
+from app.providers.events import ERROR, FINISH_REASON, USAGE, payloads, telling, tells
 
 MOST_TOKENS = 10**12
 
@@ -86,17 +86,11 @@ class AnswerReader:
 
         What they say of the answer's end is noted in `reply`; most say nothing, and are not parsed.
         """
-        if not (
-            events.count(b'"usage"') != events.count(b'"usage":null')
-            or events.count(b'"finish_reason"') != events.count(b'"finish_reason":null')
-            or events.count(b'"error"') != events.count(b'"error":null')
-        ):
+        if not (tells(events, USAGE) or tells(events, FINISH_REASON) or tells(events, ERROR)):
             return events, None
-        start = 0
-        while (end := events.find(b"\n\n", start) + 2) > 1:
-            if (error := self._noted(events[start:end], reply)) is not None:
-                return events[:start], error
-            start = end
+        for begin, end in telling(events, USAGE, FINISH_REASON, ERROR):
+            if (error := self._noted(events[begin:end], reply)) is not None:
+                return events[:begin], error
         return events, None
 
     def _noted(self, event: bytes, reply: Reply) -> UpstreamError | None:

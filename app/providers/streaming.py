@@ -29,29 +29,27 @@ class EventStream:
         """One event or more; nothing at the end; raises UpstreamTruncatedError when that is not the right end."""
         if self._failure is not None:
             raise self._failure
-        events = await self._cut()
-        if events:
-            events, self._failure = self._reader.stream(events, self._reply)
-            if self._failure is not None and not events:
-                raise self._failure
-            self._begun = True
-        return events
+        cutter = self._cutter
+        while not cutter.done:
+            piece = await self._exchange.read()
+            if events := cutter.feed(piece) if piece else cutter.finish():
+                events, self._failure = self._reader.stream(events, self._reply)
+                if self._failure is not None and not events:
+                    raise self._failure
+                self._begun = True
+                return events
+            if cutter.too_long or not (piece or cutter.done):
+                self._check_end()
+                break
+        return b""
 
     def close(self) -> None:
         self._exchange.close(done=self._cutter.done)
 
-    async def _cut(self) -> bytes:
-        cutter = self._cutter
-        while not cutter.done:
-            if cutter.too_long:
-                provider = self._reply.provider
-                raise UpstreamMalformedError(f"{provider} sent an event without an end", provider=provider)
-            piece = await self._exchange.read()
-            if events := cutter.feed(piece) if piece else cutter.finish():
-                return events
-            if not (piece or cutter.done):
-                if cutter.pending or (self._begun and not self._reply.finish_reasons):
-                    message = f"{self._reply.provider}'s stream ended without [DONE]"
-                    raise UpstreamTruncatedError(message, provider=self._reply.provider)
-                break
-        return b""
+    def _check_end(self) -> None:
+        """The provider sent its last, or what never ends: whether that may be."""
+        cutter, provider = self._cutter, self._reply.provider
+        if cutter.too_long:
+            raise UpstreamMalformedError(f"{provider} sent an event without an end", provider=provider)
+        if cutter.pending or (self._begun and not self._reply.finish_reasons):
+            raise UpstreamTruncatedError(f"{provider}'s stream ended without [DONE]", provider=provider)

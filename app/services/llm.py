@@ -44,10 +44,12 @@ class LLMService:
             observer.began()
         try:
             reply = await self._handle(call)
-        except BaseException as error:
-            if (ended := self._ended(call, None, error)) is error:
-                raise
-            raise ended from None
+        except BaseException as error:  # noqa: BLE001 - it is raised again, or what it became
+            ended = self._ended(call, None, error)
+            try:
+                raise ended from ended.__cause__
+            finally:
+                del ended  # or its traceback holds this frame, and that the error
         reply.attempts = call.attempts.rstrip(",")
         reply.seconds_upstream = call.seconds_upstream
         if isinstance(reply.body, bytes):
@@ -65,11 +67,19 @@ class LLMService:
                 async for event in events:
                     if first is None:
                         first = time.perf_counter() - call.started
+                    for tap in call.taps:
+                        tap.saw(event)
                     yield event
-        except BaseException as error:
-            if (ended := self._ended(call, reply, error, first)) is error:
-                raise
-            raise ended from None
+        except BaseException as error:  # noqa: BLE001 - it is raised again, or what it became
+            for tap in call.taps:
+                tap.ended(error)
+            ended = self._ended(call, reply, error, first)
+            try:
+                raise ended from ended.__cause__
+            finally:
+                del ended
+        for tap in call.taps:
+            tap.ended(None)
         self._settle(call, reply, time.perf_counter() - call.started, _gone(call), first=first)
 
     def _ended(

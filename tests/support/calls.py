@@ -17,8 +17,16 @@ def call_for(body: bytes, *, tenant: str = "alice", **fields: Any) -> Call:
     return Call(request, Principal(tenant, tenant), "id", Presence(task), 0.0, **fields)
 
 
-async def read(reply: Reply) -> bytes:
-    """The whole body, of a stream too."""
+async def read(reply: Reply, call: Call | None = None) -> bytes:
+    """The whole body, of a stream too, past the taps of its call."""
     if isinstance(reply.body, bytes):
         return reply.body
-    return b"".join([event async for event in reply.body])
+    taps = [] if call is None else call.taps
+    events = []
+    async for event in reply.body:
+        events.append(event)
+        for tap in taps:
+            tap.saw(event)
+    for tap in taps:
+        tap.ended(None)
+    return b"".join(events)

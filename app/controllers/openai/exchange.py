@@ -2,15 +2,16 @@
 
 import asyncio
 import time
+from collections.abc import AsyncGenerator
 
 from litestar.types import HTTPScope, Receive, Send
 
 from app.controllers.cache_controls import controls_of
-from app.controllers.door import REQUEST_ID, Door, send_stream, send_whole, served_by
+from app.controllers.door import REQUEST_ID, Door, ServerSide, send_whole, served_by
 from app.controllers.errors import as_gateway_error
 from app.controllers.openai.errors import error_answer
 from app.controllers.openai.head import headers_in, lines_of
-from app.controllers.openai.sse import as_sse
+from app.controllers.openai.sse import send_events
 from app.domain.controls import CacheControls
 from app.domain.errors import CallerGoneError
 from app.domain.llm import LLMRequest, Operation
@@ -51,15 +52,24 @@ async def exchange(operation: Operation, scope: HTTPScope, receive: Receive, sen
         else:
             status = 200
             lines = lines_of(reply, request_id=request_id, started=started)
-            if not isinstance(reply.body, bytes):
-                await send_stream(send, headers_in(lines), as_sse(reply.body, with_usage=request.usage_wanted))
-            elif served is None or send != served.send or not served.answer(status, lines, reply.body):
-                await send_whole(send, status, headers_in(lines), reply.body)
+            await _tell(send, served, lines, reply.body, with_usage=request.usage_wanted)
     except asyncio.CancelledError:
         if not presence.left:
             raise
     finally:
         door.answered(scope["method"], ROUTES[operation], status, word=word)
+
+
+async def _tell(
+    send: Send, served: ServerSide | None, lines: bytes, body: bytes | AsyncGenerator[bytes, None], *, with_usage: bool
+) -> None:
+    """Past ASGI's messages where our own server is the one who sends, and nobody reads along."""
+    ours = served if served is not None and send == served.send else None
+    if not isinstance(body, bytes):
+        push = _cannot if ours is None else ours.push
+        await send_events(send, headers_in(lines), body, with_usage=with_usage, push=push)
+    elif ours is None or not ours.answer(200, lines, body):
+        await send_whole(send, 200, headers_in(lines), body)
 
 
 async def _asked(  # noqa: PLR0913 - the parts of an ASGI exchange
@@ -83,3 +93,7 @@ async def _asked(  # noqa: PLR0913 - the parts of an ASGI exchange
         error = as_gateway_error(exc)
         door.refused(route=ROUTES[operation], status=error.status_code, word=error.word, request_id=request_id)
         raise
+
+
+def _cannot(_: bytes) -> bool:
+    return False

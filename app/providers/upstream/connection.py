@@ -68,7 +68,7 @@ class Connection(asyncio.Protocol):
         self._pool = pool
         self._loop = pool.loop
         self._limits = pool.limits
-        self._parser = httptools.HttpResponseParser(self)
+        self._parser: httptools.HttpResponseParser
         self._transport: asyncio.Transport
         self._waiter: asyncio.Future[None] | None = None
         self._error: Exception | None = None
@@ -188,6 +188,7 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)  # uvloop's is one in all but name
+        self._parser = httptools.HttpResponseParser(self)
 
     def data_received(self, data: bytes) -> None:
         if not self.busy:  # an answer to no question
@@ -214,6 +215,7 @@ class Connection(asyncio.Protocol):
                 self.on_message_complete()
             else:
                 self._fail(self._lost())
+        del self._parser  # it holds us, and we what was not read
 
     def _lost(self) -> Exception:
         if self.status:
@@ -277,10 +279,9 @@ class Connection(asyncio.Protocol):
         if self._parser.get_status_code() < 200:
             self.headers = []
             return
-        if not self.busy:
-            return
-        if self._inflater is not None and not self._inflater.ended:
+        if self.busy and self._inflater is not None and not self._inflater.ended:
             self._malformed("cannot be unpacked: it has no end")
+        if not self.busy:
             return
         self.busy = False
         self.due = NEVER

@@ -12,6 +12,16 @@ from app.domain.principal import Principal
 from app.services.presence import Presence
 
 
+class Tap(Protocol):
+    """Sees a stream go by, and how it ended; neither waits nor fails. A generator around it would cost more."""
+
+    def saw(self, events: bytes) -> None: ...
+
+    def ended(self, error: BaseException | None) -> None:
+        """None: the stream came to its end."""
+        ...
+
+
 class Call(Struct):
     """One request on its way through the stages."""
 
@@ -30,6 +40,7 @@ class Call(Struct):
     attempts: str = ""
     seconds_upstream: float = 0.0
     settled: bool = False
+    taps: list[Tap] = []
 
 
 Handler: TypeAlias = Callable[[Call], Awaitable[Reply]]

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing
+from functools import partial
 
 import msgspec
 
@@ -82,27 +82,41 @@ class CachingStage:
         if isinstance(reply.body, bytes):
             self._store(key, reply, reply.body, stream=False, ttl=ttl)
         else:
-            reply.body = self._recorded(key, reply, reply.body, ttl)
+            call.taps.append(
+                _Recorder(partial(self._store, key, reply, stream=True, ttl=ttl), self._settings.max_entry_bytes)
+            )
 
     def _store(self, key: bytes, reply: Reply, body: bytes, *, stream: bool, ttl: float) -> None:
         fits = len(body) <= self._settings.max_entry_bytes
-        if fits and reply.complete and self._finish_reasons.issuperset(reply.finish_reasons):
+        if (
+            fits
+            and reply.complete
+            and (reply.finish_reasons or not stream)
+            and self._finish_reasons.issuperset(reply.finish_reasons)
+        ):
             stored = _Stored(key, reply.provider, self._clock(), ttl, stream, reply.usage, body)
             self._cache.set(key, _encode(stored), ttl=ttl)
 
-    async def _recorded(
-        self, key: bytes, reply: Reply, events: AsyncGenerator[bytes, None], ttl: float
-    ) -> AsyncGenerator[bytes, None]:
-        seen: list[bytes] = []
-        size = 0
-        async with aclosing(events):
-            async for event in events:
-                size += len(event)
-                if size <= self._settings.max_entry_bytes:
-                    seen.append(event)
-                yield event
-        if size <= self._settings.max_entry_bytes and reply.finish_reasons:
-            self._store(key, reply, b"".join(seen), stream=True, ttl=ttl)
+
+class _Recorder:
+    """Keeps a stream that goes by, as long as it may be stored."""
+
+    def __init__(self, store: Callable[[bytes], None], most: int) -> None:
+        self._store = store
+        self._most = most
+        self._seen: list[bytes] = []
+        self._size = 0
+
+    def saw(self, events: bytes) -> None:
+        self._size += len(events)
+        if self._size <= self._most:
+            self._seen.append(events)
+        else:
+            self._seen.clear()
+
+    def ended(self, error: BaseException | None) -> None:
+        if error is None and self._size <= self._most:
+            self._store(b"".join(self._seen))
 
 
 def _refuse_if_only_cached(controls: CacheControls) -> None:

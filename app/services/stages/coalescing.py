@@ -49,11 +49,12 @@ class CoalescingStage:
         try:
             while flight.pump is None:
                 flight.pulling = True
-                event = await anext(source, b"")
-                flight.pulling = False
-                if not event:
+                try:
+                    event = await source.__anext__()
+                except StopAsyncIteration:
                     self._land(key, flight)
                     return
+                flight.pulling = False
                 leader.seen += 1
                 flight.log(event)
                 if flight.readers:

@@ -3,8 +3,7 @@
 import asyncio
 import random
 import time
-from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing
+from collections.abc import Callable
 
 from app.domain.errors import GatewayError, NoTargetError, word_of
 from app.domain.llm import Reply
@@ -41,20 +40,23 @@ class FallbackDispatcher:
         last: GatewayError | None = None
         retries = 0
         model = call.request.model
-        for target in self._registry.route(model) or await self._registry.targets_for(model):
-            while True:
-                try:
-                    return await self._attempt(call, target)
-                except UpstreamError as error:
-                    last = error
-                wait = self._wait(last, retries)
-                if wait is None:
+        try:
+            for target in self._registry.route(model) or await self._registry.targets_for(model):
+                while True:
+                    try:
+                        return await self._attempt(call, target)
+                    except UpstreamError as error:
+                        last = error
+                    wait = self._wait(last, retries)
+                    if wait is None:
+                        break
+                    retries += 1
+                    await asyncio.sleep(wait)
+                if not last.fallback:
                     break
-                retries += 1
-                await asyncio.sleep(wait)
-            if not last.fallback:
-                break
-        raise last or NoTargetError(f"nobody serves {call.request.model!r} now", retry_after=1)
+            raise last or NoTargetError(f"nobody serves {model!r} now", retry_after=1)
+        finally:
+            del last  # or its traceback holds this frame, and that the error
 
     def _wait(self, error: UpstreamError, retries: int) -> float | None:
         """Seconds until the same target may be asked again, or None where it may not."""
@@ -83,23 +85,8 @@ class FallbackDispatcher:
         if isinstance(reply.body, bytes):
             self._health.attempted(name, None, hurts=False)
         else:
-            reply.body = self._watched(call, reply, reply.body)
+            call.taps.append(_Watching(call, name, self._metrics, self._health))
         return reply
-
-    async def _watched(
-        self, call: Call, reply: Reply, events: AsyncGenerator[bytes, None]
-    ) -> AsyncGenerator[bytes, None]:
-        """A stream that breaks is a failed attempt too, though nobody else may be asked any more."""
-        try:
-            async with aclosing(events):
-                async for event in events:
-                    yield event
-        except UpstreamError as error:
-            call.attempts = f"{call.attempts.removesuffix(':ok')}:{error.word}"
-            self._metrics.stream_broke(reply.provider, error.word)
-            self._health.attempted(reply.provider, error.word, hurts=error.hurts)
-            raise
-        self._health.attempted(reply.provider, None, hurts=False)
 
     def _failed(self, call: Call, name: str, error: BaseException, seconds: float) -> None:
         """Every attempt counts, one that its caller cut short too."""
@@ -109,3 +96,24 @@ class FallbackDispatcher:
         self._metrics.attempted(name, seconds, word)
         if isinstance(error, UpstreamError):
             self._health.attempted(name, word, hurts=error.hurts)
+
+
+class _Watching:
+    """A stream that breaks is a failed attempt too, though nobody else may be asked any more."""
+
+    def __init__(self, call: Call, name: str, metrics: Metrics, health: HealthService) -> None:
+        self._call = call
+        self._name = name
+        self._metrics = metrics
+        self._health = health
+
+    def saw(self, events: bytes) -> None:
+        return None
+
+    def ended(self, error: BaseException | None) -> None:
+        if error is None:
+            self._health.attempted(self._name, None, hurts=False)
+        elif isinstance(error, UpstreamError):
+            self._call.attempts = f"{self._call.attempts.removesuffix(':ok')}:{error.word}"
+            self._metrics.stream_broke(self._name, error.word)
+            self._health.attempted(self._name, error.word, hurts=error.hurts)

@@ -90,7 +90,8 @@ class Flight:
         self.tell()
 
     def land(self, error: BaseException | None) -> None:
-        self.error = error
+        # the traceback of one who was cut short holds the whole flight: what others are told needs none
+        self.error = error if error is None or isinstance(error, Exception) else asyncio.CancelledError()
         self.landed = True
         self.tell()
 

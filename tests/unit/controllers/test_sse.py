@@ -1,12 +1,13 @@
 """A stream as OpenAI's clients read it."""
 
+import asyncio
 import json
 from collections.abc import AsyncGenerator
 from typing import Any
 
 import pytest
 
-from app.controllers.openai.sse import DONE, as_sse, without_usage
+from app.controllers.openai.sse import DONE, send_events, without_usage
 from app.domain.upstream_errors import UpstreamRejectedError, UpstreamTruncatedError
 
 ONE = b'data: {"choices":[{"delta":{"content":"one"}}]}\n\n'
@@ -33,8 +34,36 @@ class Source:
             self.closed = True
 
 
+async def told(source: Source, *, with_usage: bool, pushes: bool, fails: bool = False) -> list[bytes]:
+    """What is sent after the head, whichever way it is sent."""
+    pieces: list[bytes] = []
+    messages: list[Any] = []
+
+    async def send(message: Any) -> None:
+        messages.append(message)
+        if "body" in message:
+            pieces.append(message["body"])
+            if fails:
+                raise asyncio.CancelledError
+
+    def push(piece: bytes) -> bool:
+        if pushes:
+            pieces.append(piece)
+        return pushes
+
+    await send_events(send, [(b"x", b"y")], source(), with_usage=with_usage, push=push)
+    first, *others = messages
+    assert (first["type"], first["status"], first["headers"]) == ("http.response.start", 200, [(b"x", b"y")])
+    assert [each["more_body"] for each in others] == [True] * (len(others) - 1) + [False]
+    return pieces
+
+
 async def sent(*items: bytes, with_usage: bool = False, error: Exception | None = None) -> list[bytes]:
-    return [each async for each in as_sse(Source(*items, error=error)(), with_usage=with_usage)]
+    in_messages, pushed = [
+        await told(Source(*items, error=error), with_usage=with_usage, pushes=pushes) for pushes in (False, True)
+    ]
+    assert in_messages == pushed
+    return pushed
 
 
 async def test_done_is_the_last_event() -> None:
@@ -121,9 +150,8 @@ async def test_what_nobody_foresaw_says_nothing_of_its_insides() -> None:
 @pytest.mark.parametrize("items", [(ONE,), (ONE, ONE, ONE)])
 async def test_who_stops_reading_closes_what_is_read(items: tuple[bytes, ...]) -> None:
     source = Source(*items)
-    events = as_sse(source(), with_usage=False)
-    await anext(events)
 
-    await events.aclose()
+    with pytest.raises(asyncio.CancelledError):
+        await told(source, with_usage=False, pushes=False, fails=True)
 
     assert source.closed

@@ -51,8 +51,9 @@ def stage(now: list[float]) -> CachingStage:
 
 
 async def ask(stage: CachingStage, provider: Provider, body: bytes = BODY, **call: Any) -> tuple[bytes, CacheStatus]:
-    reply = await stage(call_for(body, **call), provider)
-    return await read(reply), reply.cache
+    asking = call_for(body, **call)
+    reply = await stage(asking, provider)
+    return await read(reply, asking), reply.cache
 
 
 @pytest.mark.parametrize("body", [BODY, STREAM])
