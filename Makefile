@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run test check fix lock clean
+.PHONY: help run test check fix lock soak clean
 VENV ?= .venv
 BIN := $(VENV)/bin
 RUN := $(VENV)/.run.stamp
@@ -27,6 +27,9 @@ fix: $(DEV)  ## what a machine can repair
 
 lock: $(DEV)  ## resolve the dependencies again, for every platform, with hashes
 	scripts/lock $(BIN)/uv
+
+soak: $(DEV)  ## ten minutes of mixed traffic, then memory, sockets and every counter are looked at
+	@$(BIN)/python -m benchmarks.soak --minutes 10 $(ARGS)
 
 clean:  ## remove the environment and what tools left
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
