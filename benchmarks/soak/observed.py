@@ -25,7 +25,7 @@ class Census(msgspec.Struct):
     objects: dict[str, int]
     """By type."""
     garbage: int
-    """Objects that only the collection freed: they were part of cycles."""
+    """Objects that only collections could free since the start: they were part of cycles."""
     blocks: int
     """Python's small blocks in use, of objects that the collector does not follow too."""
     heap_bytes: int
@@ -43,23 +43,40 @@ class _Heap(ctypes.Structure):
     _fields_ = [(name, ctypes.c_size_t) for name in _HEAP]
 
 
+_ask_malloc = getattr(ctypes.CDLL(None), "mallinfo2", None)
+if _ask_malloc is not None:
+    _ask_malloc.restype = _Heap
+
+
 def heap_bytes() -> int:
-    ask = getattr(ctypes.CDLL(None), "mallinfo2", None)
-    if ask is None:
+    if _ask_malloc is None:
         return 0
-    ask.restype = _Heap
-    heap = ask()
+    heap = _ask_malloc()
     return int(heap.uordblks + heap.hblkhd)
 
 
+class Garbage:
+    """Adds up what each collection of the gateway's own finds."""
+
+    def __init__(self) -> None:
+        self.total = 0
+
+    def __call__(self, phase: str, info: dict[str, int]) -> None:
+        if phase == "stop":
+            self.total += info["collected"]
+
+
+garbage = Garbage()
+
+
 def census() -> Census:
-    garbage = gc.collect()
+    gc.collect()
     objects = gc.get_objects()
     tasks = [each for each in objects if isinstance(each, asyncio.Task) and not each.done()]
     return Census(
         Counter(getattr(each.get_coro(), "__qualname__", "") for each in tasks),
         Counter(f"{type(each).__module__}.{type(each).__qualname__}" for each in objects),
-        garbage,
+        garbage.total,
         sys.getallocatedblocks(),
         heap_bytes(),
     )
@@ -77,5 +94,6 @@ if __name__ == "__main__":
     door = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     door.bind(path)
     door.listen()
+    gc.callbacks.append(garbage)
     threading.Thread(target=answer, args=(door,), name="census", daemon=True).start()
     main(arguments, prog_name="signalbox")
