@@ -17,7 +17,7 @@ Play = Callable[[Caller], Awaitable[None]]
 TURNS_ON_A_CONNECTION = 40
 BODY_SHORT_OF = 100
 STALL_SECONDS = 0.05
-PATIENCE_SECONDS = 60.0
+PATIENCE_SECONDS = 30.0
 
 
 def alone(name: str) -> Play:
