@@ -39,7 +39,8 @@ def memory_grew(result: Result, *, tolerance: float, objects: int) -> list[str]:
     """Prints how much, and says what is too much."""
     trend = trend_of(result.samples)
     before, after = result.before, result.after
-    say(f"memory    {trend.kb_per_thousand:+.2f} kB per 1,000 requests, least squares over {trend.requests} requests")
+    slope = f"{trend.kb_per_thousand:+.2f} kB per 1,000 requests, standard error {trend.error:.2f}"
+    say(f"memory    {slope}, over {trend.requests} requests")
     say(f"          {trend.grown_mb:+.2f} MB from the second tenth to the last")
     say(f"at rest   PSS {before.memory.pss} kB before, {after.memory.pss} kB after")
     thousands = result.requests / 1000
@@ -56,8 +57,8 @@ def memory_grew(result: Result, *, tolerance: float, objects: int) -> list[str]:
         found.append(f"{heap / thousands:.2f} kB more in use per 1,000 requests are more than {tolerance:g}")
     if blocks > max(objects, MOST_BLOCKS * thousands):
         found.append(f"{blocks / thousands:.2f} small blocks more per 1,000 requests are more than {MOST_BLOCKS}")
-    if trend.kb_per_thousand > tolerance:
-        found.append(f"{trend.kb_per_thousand:.2f} kB per 1,000 requests are more than {tolerance:g}")
+    if trend.at_least > tolerance:
+        found.append(f"at least {trend.at_least:.2f} kB per 1,000 requests are more than {tolerance:g}")
     if more.total() > objects:
         found.append(f"{more.total()} objects more than before: {dict(more.most_common(10))}")
     return found

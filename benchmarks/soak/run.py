@@ -31,7 +31,7 @@ class Plan(Struct, frozen=True, kw_only=True):
     warm_seconds: float = 60
     times: int = 0
     callers: int = 32
-    plays_per_second: float = 500
+    plays_per_second: float = 1000
     cache_bytes: int = 1024 * 1024
 
 

@@ -153,26 +153,26 @@ async def both_leave(caller: Caller) -> None:
     await together(caller, "leader-of-none", "last-follower-left", play)
 
 
-PLAYS: dict[str, tuple[int, Play]] = {name: (2, alone(name)) for name in ALONE} | {
-    "json": (40, alone("json")),
-    "stream": (20, alone("stream")),
-    "embedding": (8, alone("embedding")),
-    "late": (1, alone("late")),
-    "again": (20, again),
-    "stream-again": (8, stream_again),
-    "left": (6, left),
-    "left-stream": (6, left_stream),
+PLAYS: dict[str, tuple[int, Play]] = {name: (6, alone(name)) for name in ALONE} | {
+    "json": (120, alone("json")),
+    "stream": (60, alone("stream")),
+    "embedding": (24, alone("embedding")),
+    "late": (3, alone("late")),
+    "again": (60, again),
+    "stream-again": (24, stream_again),
+    "left": (18, left),
+    "left-stream": (18, left_stream),
     "left-stalled": (1, left_stalled),
-    "left-waiting": (2, left_waiting),
-    "left-body": (2, left_body),
-    "both-stay": (3, both_stay),
-    "provider-leaves": (2, provider_leaves),
-    "leader-leaves": (2, leader_leaves),
-    "follower-leaves": (2, follower_leaves),
-    "both-leave": (2, both_leave),
-    "metrics": (1, peeking("/metrics")),
-    "health": (1, peeking("/health")),
-    "models": (1, peeking("/v1/models")),
+    "left-waiting": (6, left_waiting),
+    "left-body": (6, left_body),
+    "both-stay": (9, both_stay),
+    "provider-leaves": (6, provider_leaves),
+    "leader-leaves": (6, leader_leaves),
+    "follower-leaves": (6, follower_leaves),
+    "both-leave": (6, both_leave),
+    "metrics": (3, peeking("/metrics")),
+    "health": (3, peeking("/health")),
+    "models": (3, peeking("/v1/models")),
 }
 """How often each is played beside the others."""
 

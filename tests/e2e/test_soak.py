@@ -4,6 +4,7 @@ Memory and times are `make soak`'s; here it is that its bill adds up, and that i
 """
 
 import asyncio
+import random
 from pathlib import Path
 
 import pytest
@@ -93,5 +94,16 @@ def test_a_trend_is_a_slope_per_thousand_requests() -> None:
 
     trend = trend_of(samples)
 
-    assert trend.kb_per_thousand == pytest.approx(30)
+    assert trend.kb_per_thousand == trend.at_least == pytest.approx(30)
     assert trend.grown_mb == pytest.approx(3 * 32 / 1024)
+
+
+def test_noise_is_no_growth_and_growth_in_noise_is_seen() -> None:
+    noise = random.Random(1)  # noqa: S311 - the same numbers every time
+
+    def trend(growth: float) -> float:
+        held = [9000 + int(growth * each + noise.gauss(0, 500)) for each in range(300)]
+        return trend_of([Sample(1000 * each, Memory(pss=kb, rss=0)) for each, kb in enumerate(held)]).at_least
+
+    assert trend(0) < 1
+    assert trend(5) > 1
