@@ -1,12 +1,12 @@
 .DEFAULT_GOAL := help
-.PHONY: help run test check fix lock soak clean
+.PHONY: help run test check bench bench-peers soak fix lock clean
 VENV ?= .venv
 BIN := $(VENV)/bin
 RUN := $(VENV)/.run.stamp
 DEV := $(VENV)/.dev.stamp
 
 help:  ## this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
 
 run: $(RUN)  ## install what is needed and start the gateway on 127.0.0.1:12434
 	@$(BIN)/signalbox serve $(ARGS)
@@ -20,6 +20,12 @@ check: $(DEV)  ## format, lint, types, architecture
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+bench: $(RUN)  ## measure Signalbox in a few minutes; ARGS="--seconds 0.3 --rounds 1" for less
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+bench-peers: $(RUN)  ## install LiteLLM, Portkey and others, measure them too, write benchmarks/RESULTS.md
+	@$(BIN)/python -m benchmarks --peers $(ARGS)
 
 fix: $(DEV)  ## what a machine can repair
 	$(BIN)/ruff format .
