@@ -32,7 +32,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--peers", action="store_true", help="install and measure the others too, write RESULTS.md")
     parser.add_argument("--seconds", type=float, default=Options().seconds, help="for each load (%(default)s)")
     parser.add_argument("--rounds", type=int, default=Options().rounds, help="(%(default)s)")
-    parser.add_argument("--requests", type=int, default=Options().requests, help="for memory's slope (%(default)s)")
+    parser.add_argument("--requests", type=_some, default=Options().requests, help="for memory's slope (%(default)s)")
     parser.add_argument("--loads", default="", help=f"some of {','.join(_loads())}")
     parser.add_argument("--gateways", default="", help=f"some of {','.join(NAMES)}")
     parser.add_argument("--scratch", type=Path, default=ROOT / "build" / "bench", help="where peers are installed")
@@ -104,6 +104,11 @@ def setup_of(cores: Cores, options: Options) -> dict[str, str]:
         "cores": cores.problem or pinned,
         "rounds": f"{options.rounds}, {options.seconds:g} s for each load",
     }
+
+
+def _some(text: str) -> int:
+    """A number of requests; without any there is no slope."""
+    return max(int(text), 1)
 
 
 def _loads() -> list[str]:

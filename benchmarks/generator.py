@@ -56,10 +56,8 @@ def compiler() -> str | None:
 
 
 def compiled(name: str, directory: Path) -> str:
-    """The program, built anew where its source is newer."""
+    """The program; a second's work, so it is built for every run."""
     source, program = SOURCES / f"{name}.c", directory / name
-    if program.exists() and program.stat().st_mtime > source.stat().st_mtime:
-        return str(program)
     if (found := compiler()) is None:
         raise CannotMeasureError("no C compiler: install gcc or clang")
     built = subprocess.run([found, "-O2", "-Wall", "-o", program, source], capture_output=True, text=True, check=False)
@@ -88,7 +86,7 @@ class Generator:
         return self.finish(endpoint, load, span, self.begin(endpoint, load, span, events))
 
     def begin(self, endpoint: Endpoint, load: Load, span: Span, events: int = 0) -> subprocess.Popen[bytes]:
-        body = self._directory / f"body-{endpoint.name}-{load.name}.json"
+        body = self._directory / f"body-{endpoint.port}-{load.name}.json"
         body.write_bytes(endpoint.body(load))
         command = [self._program, "-p", str(endpoint.port), "-u", endpoint.plan.path, "-b", str(body)]
         command += ["-c", str(load.connections), "-w", str(span.warm), "-d", str(span.seconds), "-e", str(events)]

@@ -10,8 +10,7 @@ from benchmarks.suite import Bench, Options, run_load, say
 
 LIFE = "life"
 WORKERS = "workers"
-FILL = Load("fill", "", requests=10_000)
-MOST_FILLS = 30
+FILL = 10_000
 POINTS = 10
 LONGEST_SECONDS = 60.0
 REST_SECONDS = 5.0
@@ -46,6 +45,8 @@ def live(bench: Bench, gateway: Gateway, number: int, options: Options, results:
         settle(endpoint.process.pid, REST_SECONDS)
         figures["streamed"] = pss_kb(endpoint.process.pid) / 1024
     if isinstance(gateway, Signalbox):
+        if not _filled(bench, endpoint, options.requests):
+            results.note(LIFE, gateway.name, "too few requests for memory's slope: the cache was not full yet")
         figures["slope"] = _slope(bench, endpoint, options.requests)
     results.put(number, LIFE, gateway.name, figures)
     said = "  ".join(f"{name} {value:,.2f}" for name, value in figures.items())
@@ -91,13 +92,20 @@ def _cost(bench: Bench, endpoints: list[Endpoint], options: Options) -> float:
     return cpu / max(sum(each.tot for each in counted), 1) * 1e6
 
 
-def _slope(bench: Bench, endpoint: Endpoint, requests: int) -> float:
-    """Kilobytes for 1,000 requests, counted from when the cache has begun to drop old answers."""
-    span = Span(0, LONGEST_SECONDS)
-    for _ in range(MOST_FILLS):
-        bench.generator.run(endpoint, FILL, span)
+def _filled(bench: Bench, endpoint: Endpoint, requests: int) -> bool:
+    """Whether, after at most so many requests, the cache has begun to drop old answers."""
+    fill = Load("fill", "", requests=min(FILL, requests))
+    for _ in range(requests // fill.requests):
+        bench.generator.run(endpoint, fill, Span(0, LONGEST_SECONDS))
+        endpoint.log.write_bytes(b"")
         if endpoint.metric("llm_cache_evictions_total"):
-            break
+            return True
+    return False
+
+
+def _slope(bench: Bench, endpoint: Endpoint, requests: int) -> float:
+    """Kilobytes of memory for 1,000 requests more."""
+    span = Span(0, LONGEST_SECONDS)
     part = Load("slope", "", requests=max(requests // POINTS, 1))
     points = [(0.0, float(pss_kb(endpoint.process.pid)))]
     for step in range(1, POINTS + 1):

@@ -1,5 +1,7 @@
 """The results as Markdown."""
 
+import statistics
+
 from benchmarks.gateways import ROOT
 from benchmarks.lives import LIFE, WORKERS
 from benchmarks.loads import LOADS, Load
@@ -10,26 +12,36 @@ README = ROOT / "README.md"
 BEGIN, END = "<!-- benchmark -->", "<!-- /benchmark -->"
 DASH = "-"
 
-JSON_COLUMNS = (
-    ("rps", "requests/s", 1.0),
+Columns = tuple[tuple[str, str, float], ...]
+"""Field, heading and factor; a field after `+` is what the gateway adds to the direct way."""
+
+JSON_COLUMNS: Columns = (
+    ("rps", "requests/s", 1),
     ("p50", "p50 ms", 1e-3),
     ("p99", "p99 ms", 1e-3),
-    ("cpu", "CPU µs/request", 1.0),
+    ("cpu", "CPU µs/request", 1),
 )
-STREAM_COLUMNS = (
-    ("events", "events/s", 1.0),
-    ("first50", "first event p50 ms", 1e-3),
+TIMED_COLUMNS: Columns = (
+    ("rps", "requests/s", 1),
+    ("+p50", "added p50 ms", 1e-3),
+    ("+p99", "added p99 ms", 1e-3),
+    *JSON_COLUMNS[1:],
+)
+STREAM_COLUMNS: Columns = (
+    ("events", "events/s", 1),
+    ("+first50", "first event, added p50 ms", 1e-3),
+    ("first50", "p50 ms", 1e-3),
     ("first99", "p99 ms", 1e-3),
-    ("cpu_event", "CPU µs/event", 1.0),
+    ("cpu_event", "CPU µs/event", 1),
 )
-LIFE_COLUMNS = (
-    ("cold", "cold start s", 1.0),
-    ("idle", "MiB at rest", 1.0),
-    ("streamed", "MiB after 500 streams", 1.0),
-    ("slope", "kB for 1,000 requests more", 1.0),
+LIFE_COLUMNS: Columns = (
+    ("cold", "cold start s", 1),
+    ("idle", "MiB at rest", 1),
+    ("streamed", "MiB after 500 streams", 1),
+    ("slope", "kB for 1,000 requests more", 1),
 )
 SPREAD = {"rps", "events"}
-Columns = tuple[tuple[str, str, float], ...]
+LIVES = Load(LIFE, "Cold start and memory, each gateway alone")
 
 
 def number(value: float | None) -> str:
@@ -74,8 +86,7 @@ def targets(results: Results) -> str:
         figure = f"**{number(value)}{each.unit}**" + "".join(notes.mark(f"not valid: {text}") for text in errors)
         goals = [(each.must, "must"), (each.stretch, "stretch")]
         verdicts = [
-            f"{each.sign} {number(goal).removesuffix('.00')}{each.unit}, "
-            + ("not valid" if errors else each.verdict(value, goal))
+            f"{each.sign} {goal:g}{each.unit}, " + ("not valid" if errors else each.verdict(value, goal))
             for goal, _ in goals
         ]
         rows.append([each.title, figure, *verdicts])
@@ -94,41 +105,48 @@ def gateway_table(results: Results, load: str, columns: Columns, *, takers: list
         for note in results.notes:
             if (note.load, note.gateway) == (load, gateway):
                 name += notes.mark(("ERROR: " if note.error else "") + note.text)
-        cells = []
-        for field, _, scale in columns:
-            value = results.median(load, gateway, field)
-            values = [each * scale for each in results.values(load, gateway, field)]
-            spread = f" ({number(min(values))} to {number(max(values))})" if field in SPREAD and len(values) > 1 else ""
-            cells.append(number(None if value is None else value * scale) + spread)
-        rows.append([name, *cells])
+        rows.append([name, *(_cell(results, load, gateway, column) for column in columns)])
     return table(["", *(head for _, head, _ in columns)], rows) + str(notes)
+
+
+def _cell(results: Results, load: str, gateway: str, column: tuple[str, str, float]) -> str:
+    field, _, scale = column
+    if field.startswith("+"):
+        added = None if gateway == "direct" else results.difference(load, field[1:], gateway, "direct")
+        return number(None if added is None else added * scale)
+    values = [each * scale for each in results.values(load, gateway, field)]
+    spread = f" ({number(min(values))} to {number(max(values))})" if field in SPREAD and len(values) > 1 else ""
+    return number(statistics.median(values) if values else None) + spread
+
+
+def columns_of(load: Load) -> Columns:
+    """Those that say what the load is there to find out."""
+    if load.name == LIFE:
+        return LIFE_COLUMNS
+    if load.stream:
+        return STREAM_COLUMNS
+    return TIMED_COLUMNS if load.rate or load.model != "mock-gpt" else JSON_COLUMNS
 
 
 def takers(results: Results, load: str) -> list[str]:
     """Those with a figure or a remark for this load, in the order they were started."""
     noted = {note.gateway for note in results.notes if note.load == load}
-    measured = {
-        name
-        for each in results.rounds
-        for place in each
-        for name in [place.partition(" ")[2]]
-        if place == f"{load} {name}"
-    }
-    return [name for name in results.gateways if name in noted | measured]
+    measured = {where for each in results.rounds for where in each}
+    return [name for name in results.gateways if name in noted or f"{load} {name}" in measured]
 
 
 def loads(results: Results) -> str:
     """A table for every load."""
-    parts = []
-    for load in (*LOADS, Load(LIFE, "cold start and memory, each gateway alone")):
-        if names := takers(results, load.name):
-            columns = LIFE_COLUMNS if load.name == LIFE else STREAM_COLUMNS if load.stream else JSON_COLUMNS
-            parts.append(f"### {load.title}\n\n{gateway_table(results, load.name, columns, takers=names)}")
+    taken = [(load, takers(results, load.name)) for load in (*LOADS, LIVES)]
+    parts = [
+        f"### {load.title}\n\n{gateway_table(results, load.name, columns_of(load), takers=names)}"
+        for load, names in taken
+        if names
+    ]
     one, two = (results.median(WORKERS, "signalbox", field) for field in ("one", "two"))
     if one and two:
-        row = [["Signalbox", number(one), number(two)]]
-        head = ["CPU µs/request", "one worker on its core", "two workers on both cores"]
-        parts.append(f"### A second worker\n\n{table(head, row)}")
+        head = ["CPU µs/request", "one worker on its core", "two workers on all cores"]
+        parts.append(f"### A second worker\n\n{table(head, [['Signalbox', number(one), number(two)]])}")
     return "\n".join(parts)
 
 

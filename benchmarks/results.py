@@ -34,10 +34,9 @@ class Results(msgspec.Struct):
         self.rounds[number].setdefault(f"{load} {gateway}", {}).update(figures)
 
     def note(self, load: str, gateway: str, text: str, *, error: bool = False, over: bool = False) -> None:
-        """Once, however many rounds say it."""
-        note = Note(load, gateway, text, error, over)
-        if note not in self.notes:
-            self.notes.append(note)
+        """Once, though the next rounds may say it with other numbers."""
+        if not any((each.load, each.gateway, each.error) == (load, gateway, error) for each in self.notes):
+            self.notes.append(Note(load, gateway, text, error, over))
 
     def over_capacity(self, load: str, gateway: str) -> bool:
         return any(each.over for each in self.notes if (each.load, each.gateway) == (load, gateway))

@@ -20,6 +20,8 @@ BURST_SECONDS = 40.0
 KEPT_UP = 0.95
 """A gateway that answers less than this part of what it is asked is over its capacity."""
 SETTLE_SECONDS = 20.0
+UNEXPECTED = 0.01
+"""So many hits among misses, or misses among hits, change no figure; on a busy machine a lookup may time out."""
 
 
 class Options(msgspec.Struct, frozen=True):
@@ -48,7 +50,7 @@ class Bench:
         self.processes = processes
         self.cores = cores
         mock = free_port()
-        command = cores.on(cores.load, [compiled("mock", directory), f"{mock}:0:64:0"])
+        command = cores.on(cores.load, [compiled("mock", directory), str(mock)])
         process = processes.start(command, directory, directory / "mock.log", {})
         if not wait_for_port(mock, process):
             raise CannotMeasureError("the mock does not start")
@@ -157,8 +159,9 @@ def judge(load: Load, gateway: str, counted: Counted, upstream: int, results: Re
     if load.requests and counted.tot < load.requests:
         text = f"{counted.tot} of {load.requests} complete after {BURST_SECONDS:.0f} s"
         results.note(load.name, gateway, text, error=True)
-    expected = 0 if load.hits else counted.tot
-    if not expected <= upstream <= expected + (0 if load.hits else load.connections):
+    expected, cut = (0, 0) if load.hits else (counted.tot, load.connections)
+    slack = counted.tot * UNEXPECTED
+    if not expected - slack <= upstream <= expected + cut + slack:
         text = f"{upstream} calls reached upstream for {counted.tot} answers"
         results.note(load.name, gateway, text, error=True)
     if load.rate and counted.n and counted.rps < load.rate * KEPT_UP and not counted.errors:

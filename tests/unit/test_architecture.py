@@ -15,6 +15,8 @@ import pytest
 ROOT = Path(__file__).parents[2]
 APP = sorted((ROOT / "app").rglob("*.py"))
 TESTS = sorted((ROOT / "tests").rglob("*.py"))
+BENCHMARKS = sorted(each for kind in ("*.py", "*.c", "*.h") for each in (ROOT / "benchmarks").glob(kind))
+CODE = [*APP, *(each for each in BENCHMARKS if each.suffix == ".py")]
 LONGEST_FILE = 300
 LONGEST_FUNCTION = 40
 
@@ -65,14 +67,14 @@ def tree() -> list[Path]:
 
 
 def test_no_module_is_longer_than_it_may_be() -> None:
-    lengths = {by_name(each): len(each.read_text().splitlines()) for each in [*APP, *TESTS]}
+    lengths = {by_name(each): len(each.read_text().splitlines()) for each in [*APP, *TESTS, *BENCHMARKS]}
 
     assert lengths
     assert {name: length for name, length in lengths.items() if length > LONGEST_FILE} == {}
 
 
 def test_no_function_is_longer_than_it_may_be() -> None:
-    found = {(by_name(each), name): length for each in APP for name, length in functions(each.read_text())}
+    found = {(by_name(each), name): length for each in CODE for name, length in functions(each.read_text())}
 
     assert found
     assert {where: length for where, length in found.items() if length > LONGEST_FUNCTION} == {}
@@ -84,7 +86,7 @@ def test_the_length_of_a_function_counts_its_signature_and_its_docstring() -> No
     assert list(functions(source)) == [("one", 7)]
 
 
-@pytest.mark.parametrize("package", [each for each in APP if each.name == "__init__.py"], ids=by_name)
+@pytest.mark.parametrize("package", [each for each in CODE if each.name == "__init__.py"], ids=by_name)
 def test_a_package_says_what_it_is(package: Path) -> None:
     assert ast.get_docstring(ast.parse(package.read_text()))
 
@@ -119,7 +121,7 @@ def test_a_bare_type_ignore_is_recognised(bare: str) -> None:
 
 
 def test_whatever_is_exempt_from_a_rule_names_it() -> None:
-    found = [(by_name(each), comment) for each in APP for comment in comments(each.read_text())]
+    found = [(by_name(each), comment) for each in CODE for comment in comments(each.read_text())]
 
     assert found
     assert [each for each in found if BARE_NOQA.search(each[1]) or BARE_IGNORE.search(each[1])] == []
