@@ -112,7 +112,7 @@ class Endpoint:
     def check(self, load: Load) -> int:
         """How many events an answer has; raises where an answer is not what the load is about."""
         try:
-            reply = self._primed(load) if load.hits else self.ask(load)
+            reply = self._primed(load) if load.hits else self.ask(load.at_once())
         except (OSError, http.client.HTTPException) as error:
             raise WrongAnswerError(f"no answer ({type(error).__name__})") from error
         if reply.status != 200:

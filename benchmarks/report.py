@@ -1,5 +1,6 @@
 """The results as Markdown."""
 
+import re
 import statistics
 
 from benchmarks.gateways import ROOT
@@ -41,6 +42,19 @@ LIFE_COLUMNS: Columns = (
     ("slope", "kB for 1,000 requests more", 1),
 )
 SPREAD = {"rps", "events"}
+
+REDIS_ROW = "the same, answers in Redis"
+IN_REDIS = {"signalbox": "signalbox-redis", "litellm": "litellm-redis"}
+SHORT = (
+    ("requests/s on one core", "json-1k", "rps", ""),
+    ("CPU for a request", "json-1k", "cpu", " µs"),
+    ("added at 1,000 requests/s, median", "rate-1000", "+p50", " µs"),
+    ("answers in the process, requests/s", "hit-1k", "rps", ""),
+    (REDIS_ROW, "hit-1k", "rps", ""),
+    ("CPU for an event, 500 streams", "stream-paced", "cpu_event", " µs"),
+    ("memory at rest", LIFE, "idle", " MiB"),
+    ("cold start", LIFE, "cold", " s"),
+)
 LIVES = Load(LIFE, "Cold start and memory, each gateway alone")
 
 
@@ -58,6 +72,12 @@ def table(head: list[str], rows: list[list[str]]) -> str:
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
+def plainly(text: str) -> str:
+    """Foreign words without what breaks a table, or names a machine's paths and hosts."""
+    text = re.sub(r"https?://\S+|\b(?:[\w-]+\.)+(?:com|io|net|org)\b\S*", "(address)", " ".join(text.split()))
+    return re.sub(r"(?<![\w.])/(?:[\w.@+-]+/)+\S*", "(path)", text).replace("|", "/")
+
+
 class Footnotes:
     """Numbered remarks under a table; the same remark has one number."""
 
@@ -65,6 +85,7 @@ class Footnotes:
         self._texts: list[str] = []
 
     def mark(self, text: str) -> str:
+        text = plainly(text)
         if text not in self._texts:
             self._texts.append(text)
         return f" [{self._texts.index(text) + 1}]"
@@ -153,7 +174,11 @@ def loads(results: Results) -> str:
 def gateways(results: Results) -> str:
     """Who took part, in which version, with what switched on."""
     rows = [
-        [row["title"], row.get("version", ""), f"not measured: {row['missing']}" if "missing" in row else row["on"]]
+        [
+            row["title"],
+            row.get("version", ""),
+            f"not measured: {plainly(row['missing'])}" if "missing" in row else row["on"],
+        ]
         for row in results.gateways.values()
     ]
     return "".join(f"| {' | '.join(line)} |\n" for line in [["", "version", "switched on"], ["---"] * 3, *rows])
@@ -177,27 +202,21 @@ def document(results: Results) -> str:
 
 def ratios(results: Results) -> str:
     """The short table for the project's README: a row for each measure, a column for each gateway."""
-    names = [name for name, row in results.gateways.items() if "missing" not in row and name != "direct"]
-    names = [name for name in names if results.values("json-1k", name, "rps")]
-    measures = (
-        ("requests/s on one core", "json-1k", "rps", ""),
-        ("CPU for a request", "json-1k", "cpu", " µs"),
-        ("added at 1,000 requests/s, median", "rate-1000", "p50", " µs"),
-        ("CPU for an event of 500 streams", "stream-paced", "cpu_event", " µs"),
-        ("memory at rest", LIFE, "idle", " MiB"),
-        ("cold start", LIFE, "cold", " s"),
-    )
+    names = [name for name in results.gateways if name != "direct" and results.values("json-1k", name, "rps")]
     rows = []
-    for text, load, field, unit in measures:
-        values = [
-            results.difference(load, field, name, "direct") if field == "p50" else results.median(load, name, field)
-            for name in names
-        ]
+    for text, load, field, unit in SHORT:
+        values = [_short(results, load, field, IN_REDIS.get(name, "") if text == REDIS_ROW else name) for name in names]
         cells = [DASH if value is None else f"{number(value)}{unit}" for value in values]
-        if field == "rps":
+        if (load, field) == ("json-1k", "rps"):
             cells = [f"{cell}{_against(results, name)}" for name, cell in zip(names, cells, strict=True)]
         rows.append([text, *cells])
     return table(["", *(title(results, name) for name in names)], rows)
+
+
+def _short(results: Results, load: str, field: str, gateway: str) -> float | None:
+    if field.startswith("+"):
+        return results.difference(load, field[1:], gateway, "direct")
+    return results.median(load, gateway, field)
 
 
 def _against(results: Results, peer: str) -> str:

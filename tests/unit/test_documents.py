@@ -17,7 +17,7 @@ from tests.unit.settings_tree import REQUIRED, settings_of
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 ERRORS = (ROOT / "docs" / "errors.md").read_text()
-DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "benchmarks").glob("*.md")])
 DECISIONS = sorted((ROOT / "docs" / "adr").glob("*.md"))
 
 Row = tuple[str, ...]

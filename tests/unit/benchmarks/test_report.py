@@ -60,6 +60,12 @@ def test_who_could_not_take_part_is_named_with_the_reason(results: Results) -> N
     assert "| nginx |  | not measured: no nginx on this machine |" in report.document(results)
 
 
+def test_foreign_words_name_no_places() -> None:
+    words = "see https://docs.example/x or a.example.org/y:\n  no /opt/some/file.txt | 3 requests/s, 1/2"
+
+    assert report.plainly(words) == "see (address) or (address) no (path) / 3 requests/s, 1/2"
+
+
 def test_the_short_table_replaces_what_stands_between_the_marks(results: Results) -> None:
     readme = f"before\n{report.BEGIN}\nformer\n{report.END}\nafter\n"
 
