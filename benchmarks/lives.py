@@ -104,8 +104,9 @@ def _filled(bench: Bench, endpoint: Endpoint, requests: int) -> bool:
 
 
 def _slope(bench: Bench, endpoint: Endpoint, requests: int) -> float:
-    """Kilobytes of memory for 1,000 requests more."""
+    """Kilobytes of memory for 1,000 requests more, once the allocator has got used to a full cache."""
     span = Span(0, LONGEST_SECONDS)
+    bench.generator.run(endpoint, Load("slope", "", requests=max(requests // 5, 1)), span)
     part = Load("slope", "", requests=max(requests // POINTS, 1))
     points = [(0.0, float(pss_kb(endpoint.process.pid)))]
     for step in range(1, POINTS + 1):

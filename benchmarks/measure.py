@@ -1,6 +1,8 @@
 """What the kernel knows of a process: processor time and memory of it and all it has started."""
 
+import statistics
 import time
+from itertools import combinations
 from pathlib import Path
 
 from benchmarks.processes import tree
@@ -41,12 +43,13 @@ def settle(pid: int, patience: float) -> bool:
 
 
 def slope(points: list[tuple[float, float]]) -> float:
-    """By how much the second rises while the first rises by one, by least squares."""
-    count = len(points)
-    mean_x = sum(x for x, _ in points) / count
-    mean_y = sum(y for _, y in points) / count
-    spread = sum((x - mean_x) ** 2 for x, _ in points)
-    return sum((x - mean_x) * (y - mean_y) for x, y in points) / spread if spread else 0.0
+    """By how much the second rises while the first rises by one: the median over all pairs of points.
+
+    An allocator that takes one step in the middle does not make a slope; a leak does.
+    """
+    pairs = ((one, other) for one, other in combinations(points, 2) if one[0] != other[0])
+    slopes = [(other[1] - one[1]) / (other[0] - one[0]) for one, other in pairs]
+    return statistics.median(slopes) if slopes else 0.0
 
 
 def _read(path: Path) -> str:
