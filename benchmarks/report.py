@@ -209,7 +209,8 @@ def ratios(results: Results) -> str:
         cells = [DASH if value is None else f"{number(value)}{unit}" for value in values]
         if (load, field) == ("json-1k", "rps"):
             cells = [f"{cell}{_against(results, name)}" for name, cell in zip(names, cells, strict=True)]
-        rows.append([text, *cells])
+        if any(value is not None for value in values):
+            rows.append([text, *cells])
     return table(["", *(title(results, name) for name in names)], rows)
 
 

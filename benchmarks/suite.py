@@ -9,7 +9,7 @@ import msgspec
 from benchmarks.endpoint import Endpoint, Plan, WrongAnswerError
 from benchmarks.gateways import Direct, Gateway, Place, UnavailableError
 from benchmarks.generator import CannotMeasureError, Counted, Generator, Span, compiled
-from benchmarks.loads import LOADS, Load
+from benchmarks.loads import LOADS, SATURATION, Load
 from benchmarks.measure import settle
 from benchmarks.processes import Cores, Processes, free_port, wait_for_port
 from benchmarks.results import Figures, Results
@@ -20,6 +20,8 @@ BURST_SECONDS = 40.0
 KEPT_UP = 0.95
 """A gateway that answers less than this part of what it is asked is over its capacity."""
 SETTLE_SECONDS = 20.0
+WARM_UP = 1.5
+"""Before the first round each gateway is asked for so many times the seconds of a load: compilers need that."""
 UNEXPECTED = 0.01
 """So many hits among misses, or misses among hits, change no figure; on a busy machine a lookup may time out."""
 
@@ -114,6 +116,7 @@ def run_loads(bench: Bench, gateways: list[Gateway], options: Options, results: 
         try:
             endpoint = bench.start(gateway)
             endpoint.wait()
+            bench.generator.run(endpoint, SATURATION, Span(0, options.seconds * WARM_UP))
             settle(endpoint.process.pid, SETTLE_SECONDS)
         except (UnavailableError, WrongAnswerError) as error:
             results.gateways[gateway.name]["missing"] = str(error)
