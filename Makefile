@@ -1,12 +1,15 @@
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench bench-peers soak fix lock clean
+.PHONY: help run http2 test check bench bench-peers soak fix lock clean
 VENV ?= .venv
 BIN := $(VENV)/bin
 RUN := $(VENV)/.run.stamp
 DEV := $(VENV)/.dev.stamp
 
 help:  ## this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
+
+http2: $(RUN)  ## add what HTTP/2 towards providers needs
+	@scripts/install $(VENV) requirements/http2.lock
 
 run: $(RUN)  ## install what is needed and start the gateway on 127.0.0.1:12434
 	@$(BIN)/signalbox serve $(ARGS)
