@@ -2,16 +2,13 @@
 
 import asyncio
 import random
-from collections.abc import Callable
 
 import pytest
 
 from app.providers.upstream.base import Limits, Upstream
-from app.providers.upstream.httpx import HttpxUpstream
-from app.providers.upstream.lean import LeanUpstream
-from tests.support.origin import origin, question
+from tests.support.origin import question
+from tests.support.upstreams import KINDS, origin_of, upstream_of
 
-KINDS: dict[str, Callable[..., Upstream]] = {"lean": LeanUpstream, "httpx": HttpxUpstream}
 PLACES = 20
 CANCELS = 8_000
 AT_ONCE = 100
@@ -41,10 +38,10 @@ async def _ask(upstream: Upstream) -> None:
 async def test_thousands_of_random_cancels_leave_every_place_in_the_pool(kind: str) -> None:
     loop = asyncio.get_running_loop()
     chance = random.Random(7)  # noqa: S311 - moments, not secrets
-    async with origin() as provider:
+    async with origin_of(kind) as provider:
         provider.script = _slow
         limits = Limits(connections=PLACES, queue=5)
-        upstream = KINDS[kind](provider="p", base_url=provider.url, headers={}, limits=limits)
+        upstream = upstream_of(kind)(provider="p", base_url=provider.url, headers={}, limits=limits)
         cancelled = 0
         while cancelled < CANCELS:
             calls = [asyncio.create_task(_ask(upstream)) for _ in range(AT_ONCE)]

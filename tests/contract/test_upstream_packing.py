@@ -8,23 +8,25 @@ import pytest
 
 from app.domain import upstream_errors as errors
 from app.providers.upstream.base import Limits, Upstream
-from app.providers.upstream.httpx import HttpxUpstream
-from app.providers.upstream.lean import LeanUpstream
-from tests.support.origin import Origin, origin, says
-
-KINDS: dict[str, Callable[..., Upstream]] = {"lean": LeanUpstream, "httpx": HttpxUpstream}
-
-
-@pytest.fixture
-async def provider() -> AsyncIterator[Origin]:
-    async with origin() as made:
-        yield made
+from tests.support.origin import Origin, says
+from tests.support.upstreams import KINDS, origin_of, upstream_of
 
 
 @pytest.fixture(params=KINDS)
-async def upstream(request: pytest.FixtureRequest, provider: Origin) -> AsyncIterator[Upstream]:
+def kind(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+@pytest.fixture
+async def provider(kind: str) -> AsyncIterator[Origin]:
+    async with origin_of(kind) as made:
+        yield made
+
+
+@pytest.fixture
+async def upstream(kind: str, provider: Origin) -> AsyncIterator[Upstream]:
     limits = Limits(first_byte=2, idle=2, answer_bytes=100_000)
-    made = KINDS[request.param](provider="p", base_url=provider.url, headers={}, limits=limits)
+    made = upstream_of(kind)(provider="p", base_url=provider.url, headers={}, limits=limits)
     yield made
     await made.aclose()
 

@@ -3,7 +3,7 @@
 import asyncio
 import itertools
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -14,12 +14,10 @@ from hypothesis import strategies as st
 from app.domain.upstream_errors import UpstreamConnectError, UpstreamTruncatedError
 from app.providers.upstream.base import Limits, Upstream
 from app.providers.upstream.connection import HIGH_WATER
-from app.providers.upstream.httpx import HttpxUpstream
-from app.providers.upstream.lean import LeanUpstream
 from app.providers.upstream.tls import tls_context
 from tests.support.origin import Origin, origin, question, says
+from tests.support.upstreams import HTTP11, KINDS, origin_of, upstream_of
 
-KINDS: dict[str, Callable[..., Upstream]] = {"lean": LeanUpstream, "httpx": HttpxUpstream}
 LIMITS = Limits(connect=2, first_byte=2, idle=2)
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello"
 MIB = 1024 * 1024
@@ -45,7 +43,7 @@ async def test_a_server_whose_certificate_is_good_is_asked(kind: str, authority:
     ca, file = authority
     async with origin(server_context(ca)) as provider:
         provider.script = says(OK)
-        upstream = KINDS[kind](
+        upstream = upstream_of(kind)(
             provider="p", base_url=provider.url, headers={}, limits=LIMITS, tls=tls_context(str(file))
         )
 
@@ -65,7 +63,7 @@ async def test_a_server_whose_certificate_is_not_is_told_nothing(
     context = server_context(trustme.CA()) if wrong == "authority" else server_context(ca, "elsewhere.example")
     async with origin(context) as provider:
         provider.script = says(OK)
-        upstream = KINDS[kind](
+        upstream = upstream_of(kind)(
             provider="p", base_url=provider.url, headers={}, limits=LIMITS, tls=tls_context(str(file))
         )
 
@@ -89,9 +87,9 @@ async def test_a_slow_reader_slows_the_provider_down(kind: str) -> None:
             sent[0] += MIB
         writer.write(b"0\r\n\r\n")
 
-    async with origin() as provider:
+    async with origin_of(kind) as provider:
         provider.script = flood
-        upstream = KINDS[kind](provider="p", base_url=provider.url, headers={}, limits=LIMITS)
+        upstream = upstream_of(kind)(provider="p", base_url=provider.url, headers={}, limits=LIMITS)
         exchange = await upstream.open("POST", "chat", b"{}")
         size = len(await exchange.read())
         await asyncio.sleep(0.3)
@@ -113,11 +111,11 @@ async def test_a_connection_that_was_held_back_to_its_end_is_good_for_the_next_c
     *,
     read_on: bool,
 ) -> None:
-    async with origin() as provider:
+    async with origin_of(kind) as provider:
         # the pause falls into the very read that brings the end
         whole = b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%b" % (JUST_TOO_MUCH, b"x" * JUST_TOO_MUCH)
         provider.script = says(whole[:-2000], whole[-2000:])
-        upstream = KINDS[kind](provider="p", base_url=provider.url, headers={}, limits=LIMITS)
+        upstream = upstream_of(kind)(provider="p", base_url=provider.url, headers={}, limits=LIMITS)
         for _ in range(3):
             exchange = await upstream.open("POST", "chat", b"{}")
             await asyncio.sleep(0.05)
@@ -148,16 +146,16 @@ class Wire:
                 await asyncio.sleep(0)
 
 
-@pytest.fixture(params=KINDS)
+@pytest.fixture(params=HTTP11)
 async def cut_wire(request: pytest.FixtureRequest) -> AsyncIterator[tuple[Upstream, Wire, Origin]]:
     async with origin() as provider:
         provider.script = wire = Wire()
-        upstream = KINDS[request.param](provider="p", base_url=provider.url, headers={}, limits=LIMITS)
+        upstream = HTTP11[request.param](provider="p", base_url=provider.url, headers={}, limits=LIMITS)
         yield upstream, wire, provider
         await upstream.aclose()
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", HTTP11)
 @settings(max_examples=25, deadline=None)
 @given(
     body=st.binary(max_size=200),
@@ -178,7 +176,7 @@ def test_an_answer_is_the_same_however_it_is_cut(
         wire.pieces = [whole[start:end] for start, end in itertools.pairwise(edges)]
         async with origin() as provider:
             provider.script = wire
-            upstream = KINDS[kind](provider="p", base_url=provider.url, headers={}, limits=LIMITS)
+            upstream = upstream_of(kind)(provider="p", base_url=provider.url, headers={}, limits=LIMITS)
             answer = await upstream.send("POST", "chat", b"{}")
             exchange = await upstream.open("POST", "chat", b"{}")
             read = b""

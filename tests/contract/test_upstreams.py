@@ -2,7 +2,7 @@
 
 import asyncio
 import gc
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 
 import httpx
 import pytest
@@ -10,25 +10,31 @@ import pytest
 from app.domain import upstream_errors as errors
 from app.domain.errors import QueueTimeoutError
 from app.providers.upstream.base import Limits, Upstream
-from app.providers.upstream.httpx import HttpxUpstream
-from app.providers.upstream.lean import LeanUpstream
-from tests.support.origin import Origin, origin, question, says
+from tests.support.origin import Origin, question, says
+from tests.support.upstreams import H2, HTTP11, KINDS, origin_of, upstream_of
 
-KINDS: dict[str, Callable[..., Upstream]] = {"lean": LeanUpstream, "httpx": HttpxUpstream}
 LIMITS = Limits(connect=0.5, queue=0.2, first_byte=0.3, idle=0.3, total=1, stream_total=1, answer_bytes=100_000)
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello"
 CHUNKED = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
 
 
-@pytest.fixture
-async def provider() -> AsyncIterator[Origin]:
-    async with origin() as made:
-        yield made
+about_http11 = pytest.mark.parametrize("kind", HTTP11)
 
 
 @pytest.fixture(params=KINDS)
-async def upstream(request: pytest.FixtureRequest, provider: Origin) -> AsyncIterator[Upstream]:
-    made = KINDS[request.param](provider="p", base_url=provider.url, headers={}, limits=LIMITS)
+def kind(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+@pytest.fixture
+async def provider(kind: str) -> AsyncIterator[Origin]:
+    async with origin_of(kind) as made:
+        yield made
+
+
+@pytest.fixture
+async def upstream(kind: str, provider: Origin) -> AsyncIterator[Upstream]:
+    made = upstream_of(kind)(provider="p", base_url=provider.url, headers={}, limits=LIMITS)
     yield made
     await made.aclose()
 
@@ -47,6 +53,7 @@ async def test_chunks_and_early_hints_are_read(upstream: Upstream, provider: Ori
     assert (await upstream.send("POST", "chat", b"{}")).body == b"hello"
 
 
+@about_http11
 async def test_a_body_that_ends_with_its_connection_is_read(upstream: Upstream, provider: Origin) -> None:
     provider.script = says(b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\nhel", b"lo", then_close=True)
 
@@ -157,6 +164,7 @@ async def test_hanging_up_without_an_answer_is_not_said_to_be_safe_to_repeat(
     assert (caught.value.word, caught.value.retry) == ("upstream_error", False)
 
 
+@about_http11
 async def test_what_is_not_http_is_malformed(upstream: Upstream, provider: Origin) -> None:
     provider.script = says(b"SSH-2.0-OpenSSH\r\n\r\n")
 
@@ -175,9 +183,9 @@ async def test_an_answer_over_the_limit_is_not_read_to_its_end(
         await upstream.send("POST", "chat", b"{}")
 
 
-@pytest.mark.parametrize("kind", KINDS)
 async def test_nobody_there_is_a_connect_error(kind: str) -> None:
-    upstream = KINDS[kind](provider="p", base_url="http://127.0.0.1:1/", headers={}, limits=LIMITS)
+    nobody = "https://127.0.0.1:1/" if kind == H2 else "http://127.0.0.1:1/"
+    upstream = upstream_of(kind)(provider="p", base_url=nobody, headers={}, limits=LIMITS)
 
     with pytest.raises(errors.UpstreamConnectError) as caught:
         await upstream.send("POST", "chat", b"{}")
@@ -201,9 +209,9 @@ async def test_who_is_cancelled_takes_the_connection_along(upstream: Upstream, p
     await asyncio.wait_for(provider.left.wait(), 0.2)  # sooner than any of the limits
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@about_http11
 async def test_a_kept_connection_that_died_is_replaced_once(provider: Origin, kind: str) -> None:
-    upstream = KINDS[kind](provider="p", base_url=provider.url, headers={}, limits=LIMITS)
+    upstream = upstream_of(kind)(provider="p", base_url=provider.url, headers={}, limits=LIMITS)
 
     async def once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await question(reader)
@@ -221,10 +229,10 @@ async def test_a_kept_connection_that_died_is_replaced_once(provider: Origin, ki
     assert (answer.body, provider.connections) == (b"hello", 2)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@about_http11
 async def test_a_pool_at_its_cap_makes_the_next_one_wait(provider: Origin, kind: str) -> None:
     limits = Limits(connections=2, queue=5)
-    upstream = KINDS[kind](provider="p", base_url=provider.url, headers={}, limits=limits)
+    upstream = upstream_of(kind)(provider="p", base_url=provider.url, headers={}, limits=limits)
     provider.script = says(OK)
 
     answers = await asyncio.gather(*(upstream.send("POST", "chat", b"{}") for _ in range(10)))
@@ -234,12 +242,11 @@ async def test_a_pool_at_its_cap_makes_the_next_one_wait(provider: Origin, kind:
     assert provider.connections == 2
 
 
-@pytest.mark.parametrize("kind", KINDS)
 async def test_waiting_too_long_for_a_connection_is_our_limit_and_no_failure_of_the_provider(
     provider: Origin, kind: str
 ) -> None:
     limits = Limits(connections=1, queue=0.05)
-    upstream = KINDS[kind](provider="p", base_url=provider.url, headers={}, limits=limits)
+    upstream = upstream_of(kind)(provider="p", base_url=provider.url, headers={}, limits=limits)
     provider.script = says(b"")
     first = asyncio.create_task(upstream.send("POST", "chat", b"{}"))
     await asyncio.sleep(0.05)

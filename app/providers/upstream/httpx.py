@@ -5,6 +5,7 @@ import ssl
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
+from functools import partial
 from typing import TypeVar
 
 import httpx
@@ -13,9 +14,10 @@ from app.domain.errors import QueueTimeoutError
 from app.domain.upstream_errors import UpstreamMalformedError, UpstreamTimeoutError
 from app.providers.upstream.base import DEFAULT_LIMITS, LINGER_SECONDS, Answer, Headers, Limits
 from app.providers.upstream.inflating import ENCODINGS, IDENTITY, Inflater, InflatingError
+from app.providers.upstream.lanes import ElsewhereError, Lane, Lanes
 from app.providers.upstream.line import Line, WatchedBackend, current_line
 from app.providers.upstream.tls import tls_context
-from app.providers.upstream.translation import StaleError, in_our_words
+from app.providers.upstream.translation import FAULTS, StaleError, in_our_words
 
 T = TypeVar("T")
 
@@ -32,7 +34,9 @@ class HttpxUpstream:
         limits: Limits = DEFAULT_LIMITS,
         tls: ssl.SSLContext | None = None,
         proxy: str = "",
+        http2: bool = False,
     ) -> None:
+        """With `http2` the context is told so by httpcore: it must be nobody else's, who may not speak it."""
         self.provider = provider
         self.limits = limits
         self.tasks: set[asyncio.Task[object]] = set()
@@ -40,14 +44,21 @@ class HttpxUpstream:
         self.places = asyncio.Semaphore(limits.connections)
         kept = httpx.Limits(max_keepalive_connections=limits.connections, keepalive_expiry=limits.keep_idle)
         verify = (tls or tls_context()) if base_url.startswith("https:") else ssl.create_default_context()
-        transport = httpx.AsyncHTTPTransport(limits=kept, trust_env=False, proxy=proxy or None, verify=verify)
-        pool = transport._pool  # noqa: SLF001 - httpx offers no other way to its sockets; a contract test watches it
-        pool._network_backend = WatchedBackend(pool._network_backend)  # noqa: SLF001 - as above
+
+        def transport_of(lane: Lane) -> httpx.AsyncHTTPTransport:
+            made = httpx.AsyncHTTPTransport(
+                limits=kept, trust_env=False, proxy=proxy or None, verify=verify, http2=http2
+            )
+            pool = made._pool  # noqa: SLF001 - httpx offers no other way to its sockets; a contract test watches it
+            pool._network_backend = WatchedBackend(pool._network_backend, lane)  # noqa: SLF001 - as above
+            return made
+
+        self._lanes = Lanes(transport_of, http2=http2, keep_idle=limits.keep_idle)
         self._client = httpx.AsyncClient(
             base_url=base_url,
             headers={"accept-encoding": "identity", **headers},
             timeout=httpx.Timeout(None, connect=limits.connect),
-            transport=transport,
+            transport=self._lanes,
             trust_env=False,
             follow_redirects=False,
         )
@@ -69,42 +80,55 @@ class HttpxUpstream:
 
     async def _opened(self, method: str, path: str, body: bytes, *, total: float) -> "HttpxExchange":
         due = time.monotonic() + total
-        seconds = min(self.limits.first_byte, total)
-        request = self._client.build_request(method, path, content=body or None)
+        asked = partial(self._asked, method, path, body, min(self.limits.first_byte, total), due)
         try:
-            exchange = await self._sent(request, seconds, due)
+            exchange = await asked()
         except StaleError:
-            exchange = await self._sent(request, seconds, due, again=True)
+            exchange = await asked(again=True)
         if exchange.packed_unknown:
             exchange.close()
             message = f"{self.provider}'s answer is packed in a way we did not ask for"
             raise UpstreamMalformedError(message, provider=self.provider)
         return exchange
 
-    async def _sent(
-        self, request: httpx.Request, seconds: float, due: float, *, again: bool = False
+    async def _asked(  # noqa: PLR0913 - of one request
+        self, method: str, path: str, body: bytes, seconds: float, due: float, *, again: bool = False
     ) -> "HttpxExchange":
-        await self._place()
-        line = Line()
+        while True:
+            await self._place()
+            line = Line(self._lanes.take())
+            request = self._client.build_request(
+                method, path, content=body or None, extensions={"lane": line.lane, "trace": line.trace}
+            )
+            with suppress(ElsewhereError):
+                return HttpxExchange(await self._sent(request, line, seconds, again=again), line, self, due)
+
+    async def _sent(self, request: httpx.Request, line: Line, seconds: float, *, again: bool) -> httpx.Response:
         token = current_line.set(line)
         sending = self.keep(asyncio.create_task(self._client.send(request, stream=True)))
         current_line.reset(token)
         try:
             async with asyncio.timeout(seconds):
-                response = await asyncio.shield(sending)
+                return await asyncio.shield(sending)
         except asyncio.CancelledError:
             self.keep(asyncio.create_task(self._given_up(line, sending)))
             raise
         except TimeoutError:
             self.keep(asyncio.create_task(self._given_up(line, sending)))
             raise UpstreamTimeoutError(f"{self.provider} did not answer in time", provider=self.provider) from None
-        except httpx.HTTPError as error:
-            self.places.release()
-            raise in_our_words(error, self.provider, kept=line.kept and not again) from None
+        except FAULTS as error:
+            self.left(line)
+            raise self.told(error, line, again=again) from None
         except BaseException:
-            self.places.release()
+            self.left(line)
             raise
-        return HttpxExchange(response, line, self, due)
+
+    def told(self, error: Exception, line: Line, *, again: bool = False, reading: bool = False) -> Exception:
+        """In our words; where HTTP/2 was spoken wrongly the connection is of no use to others either."""
+        ours = in_our_words(error, self.provider, line, again=again, reading=reading)
+        if isinstance(ours, UpstreamMalformedError):
+            self.keep(asyncio.create_task(line.sever()))
+        return ours
 
     async def _place(self) -> None:
         try:
@@ -116,16 +140,41 @@ class HttpxUpstream:
     async def _given_up(self, line: Line, sending: "asyncio.Task[httpx.Response]") -> None:
         try:
             await line.abort()
-            with suppress(httpx.HTTPError):  # it failed because its socket was cut
-                await (await sending).aclose()
+            await ended(line, sending)
+            with suppress(ElsewhereError, *FAULTS):  # it failed because its socket was cut
+                await self._let_go_of(await sending, line)
         finally:
-            self.places.release()
+            self.left(line)
+
+    async def _let_go_of(self, response: httpx.Response, line: Line) -> None:
+        await ended(line, self.keep(asyncio.create_task(read_away(response.aiter_raw()))))
+        await response.aclose()
+
+    def left(self, line: Line) -> None:
+        """Once per call: its place, and its lane's, are for others."""
+        self.places.release()
+        self._lanes.leave(line.lane, admitted=bool(line.number))
 
     def keep(self, task: "asyncio.Task[T]") -> "asyncio.Task[T]":
         """Hold on to a task that nobody awaits."""
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
         return task
+
+
+async def ended(line: Line, task: "asyncio.Task[T]") -> None:
+    """Wait for what was cut off. A stream of HTTP/2 that does not end holds up all others of its connection."""
+    while not task.done():
+        await asyncio.wait([task], timeout=LINGER_SECONDS)
+        if not task.done() and line.number:
+            await line.sever()
+
+
+async def read_away(pieces: AsyncIterator[bytes]) -> None:
+    """Until the cut: in HTTP/2 all streams share one window, and what nobody reads stays in it."""
+    with suppress(*FAULTS):
+        async for _ in pieces:
+            pass
 
 
 class HttpxExchange:
@@ -156,8 +205,8 @@ class HttpxExchange:
         except InflatingError as error:
             message = f"{self._upstream.provider}'s answer cannot be unpacked: {error}"
             raise UpstreamMalformedError(message, provider=self._upstream.provider) from None
-        except httpx.HTTPError as error:
-            raise in_our_words(error, self._upstream.provider, reading=True) from error
+        except FAULTS as error:
+            raise self._upstream.told(error, self._line, reading=True) from error
 
     async def read_all(self) -> bytes:
         """The whole body; raises UpstreamMalformedError for one over the limit, as soon as that is known."""
@@ -200,12 +249,14 @@ class HttpxExchange:
         if done and (reading is None or reading.done()):
             reading = asyncio.create_task(self._next())
             await asyncio.wait([reading], timeout=LINGER_SECONDS)
-        if reading is not None:
-            if not reading.done():
-                await self._line.abort()
-            with suppress(httpx.HTTPError, httpx.StreamError, InflatingError):
-                await reading
         try:
+            if not self._response.is_closed:
+                await self._line.abort()
+            if reading is not None:
+                await ended(self._line, reading)
+                with suppress(*FAULTS, httpx.StreamError, InflatingError):
+                    await reading
+            await ended(self._line, asyncio.create_task(read_away(self._pieces)))
             await self._response.aclose()
         finally:
             self._released()
@@ -213,4 +264,4 @@ class HttpxExchange:
     def _released(self) -> None:
         """A response and its stream hold each other, and so the request's body: megabytes until the next collection."""
         self._response.stream = httpx.ByteStream(b"")
-        self._upstream.places.release()
+        self._upstream.left(self._line)

@@ -2,39 +2,75 @@
 
 httpx 0.28.1 loses a place in its pool when a request is cancelled at the wrong moment: after 1,600 random cancels none
 of 20 is left. So nothing of httpx is ever cancelled: it runs in tasks of its own, and who wants no more aborts the
-socket; then httpx fails by itself, by the way that gives the place back.
+socket; then httpx fails by itself, by the way that gives the place back. In HTTP/2, where others share the socket, only
+the stream ends (`frames.py`), by the same way.
 """
 
+import asyncio
 import ssl
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextvars import ContextVar
 from typing import Any
 
 import httpcore
 
+from app.providers.upstream.frames import NOTHING, Frames
+from app.providers.upstream.lanes import Lane
+
 
 class Line:
     """Which stream a request is being sent on; one per request."""
 
-    def __init__(self) -> None:
+    def __init__(self, lane: Lane) -> None:
+        self.lane = lane
         self.cut = False
-        self.kept = False
-        """The stream had carried an answer before."""
+        self.number = 0
+        """Of its stream in HTTP/2."""
+        self.reset: int | None = None
+        self.opened = False
+        self.uploading = False
+        self.news = -1
+        """How much it knows of what may let its upload go on."""
         self._stream: WatchedStream | None = None
+        self._reads = 0
+
+    @property
+    def stale(self) -> bool:
+        """The connection had carried an answer before, and nothing came on it since this request was sent."""
+        return self._stream is not None and 0 < self._reads == self._stream.reads
 
     async def abort(self) -> None:
         """Make the request fail wherever it is; before it has a stream, as soon as it gets one."""
         self.cut = True
         if self._stream is not None:
+            await self._stream.end(self)
+
+    async def sever(self) -> None:
+        """Abort the socket, whoever else is on it."""
+        if self._stream is not None:
             await self._stream.aclose()
 
     def taken(self, stream: "WatchedStream") -> None:
-        if self.cut:
-            # not WriteError: httpcore passes over that one and goes on to wait for an answer
-            raise httpcore.ReadError("nobody waits for this request any more")
         if self._stream is not stream:
             self._stream = stream
-            self.kept = stream.read_before
+            self._reads = stream.reads
+
+    async def trace(self, event: str, info: Mapping[str, Any]) -> None:
+        """What httpcore tells of a request while it is sent; a stream that is refused here has cost nobody anything."""
+        match event:
+            case "http2.send_request_headers.started":
+                if self.cut:
+                    raise httpcore.ReadError("nobody waits for this request any more")
+                if not self.number:
+                    self.lane.admit()
+                self.number = info["stream_id"]
+                self.opened = False
+            case "http2.send_request_body.started":
+                self.uploading = True
+            case "http2.send_request_body.complete" | "http2.send_request_body.failed":
+                self.uploading = False
+            case "http11.send_request_headers.started":
+                self.lane.speaks_http11()
 
 
 current_line: ContextVar[Line] = ContextVar("current_line")
@@ -43,19 +79,27 @@ current_line: ContextVar[Line] = ContextVar("current_line")
 class WatchedStream(httpcore.AsyncNetworkStream):
     """Tells the line of the request that writes on it."""
 
-    def __init__(self, stream: httpcore.AsyncNetworkStream) -> None:
+    def __init__(self, stream: httpcore.AsyncNetworkStream, lane: Lane) -> None:
         self._stream = stream
-        self.read_before = False
+        self._lane = lane
+        self.reads = 0
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109 - the base says so
         data = await self._stream.read(max_bytes, timeout)
-        self.read_before = self.read_before or bool(data)
+        self.reads += bool(data)
         return data
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109 - the base says so
         if (line := current_line.get(None)) is not None:
+            if line.cut:
+                # not WriteError: httpcore passes over that one and goes on to wait for an answer
+                raise httpcore.ReadError("nobody waits for this request any more")
             line.taken(self)
         await self._stream.write(buffer, timeout)
+
+    async def end(self, _: Line) -> None:
+        """Nobody else is on it."""
+        await self.aclose()
 
     async def aclose(self) -> None:
         await self._stream.aclose()
@@ -66,15 +110,79 @@ class WatchedStream(httpcore.AsyncNetworkStream):
         server_hostname: str | None = None,
         timeout: float | None = None,  # noqa: ASYNC109 - the base says so
     ) -> httpcore.AsyncNetworkStream:
-        return WatchedStream(await self._stream.start_tls(ssl_context, server_hostname, timeout))
+        try:
+            secured = await self._stream.start_tls(ssl_context, server_hostname, timeout)
+        except Exception as error:
+            self._lane.failed(error)
+            raise
+        if secured.get_extra_info("ssl_object").selected_alpn_protocol() == "h2":
+            return SharedStream(secured, self._lane)
+        return WatchedStream(secured, self._lane)
 
     def get_extra_info(self, info: str) -> Any:
         return self._stream.get_extra_info(info)
 
 
+class SharedStream(WatchedStream):
+    """Many requests are on it; httpcore lets one at a time read, for all of them, and one write."""
+
+    def __init__(self, stream: httpcore.AsyncNetworkStream, lane: Lane) -> None:
+        super().__init__(stream, lane)
+        self._frames = Frames(lane)
+        self._arriving: asyncio.Task[bytes] | None = None
+        self._ended = asyncio.Event()
+
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109 - the base says so
+        line = current_line.get(None)
+        while True:
+            self._ended.clear()
+            if shown := self._frames.made_up():
+                return shown
+            if line is not None and line.uploading and line.news != self._frames.news:
+                # httpcore waits for the network where another request has already read that it may go on
+                line.news = self._frames.news
+                return NOTHING
+            if (data := await self._arrived(max_bytes, timeout)) is None:
+                continue
+            if not data or (data := self._frames.received(data)):
+                return data
+
+    async def _arrived(self, max_bytes: int, timeout: float | None) -> bytes | None:  # noqa: ASYNC109 - handed on
+        """What the network brought, or None if a stream was ended meanwhile."""
+        if self._arriving is None:
+            self._arriving = asyncio.create_task(super().read(max_bytes, timeout))
+            self._arriving.add_done_callback(_looked_at)
+        ended = asyncio.create_task(self._ended.wait())
+        try:
+            await asyncio.wait([self._arriving, ended], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            ended.cancel()
+        if not self._arriving.done():
+            return None
+        arrived, self._arriving = self._arriving, None
+        return arrived.result()
+
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109 - the base says so
+        if (line := current_line.get(None)) is not None:
+            line.taken(self)
+            if line.number and not line.opened:
+                line.opened = True
+                self._frames.opened(line.number, line)
+                if line.cut:
+                    self._frames.end(line.number)
+                self._ended.set()
+        told, self._frames.unsent = self._frames.unsent, b""
+        await self._stream.write(buffer + told, timeout)
+
+    async def end(self, line: Line) -> None:
+        self._frames.end(line.number)
+        self._ended.set()
+
+
 class WatchedBackend(httpcore.AsyncNetworkBackend):
-    def __init__(self, backend: httpcore.AsyncNetworkBackend) -> None:
+    def __init__(self, backend: httpcore.AsyncNetworkBackend, lane: Lane) -> None:
         self._backend = backend
+        self._lane = lane
 
     async def connect_tcp(
         self,
@@ -84,8 +192,20 @@ class WatchedBackend(httpcore.AsyncNetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.AsyncNetworkStream:
-        stream = await self._backend.connect_tcp(host, port, timeout, local_address, socket_options)
-        return WatchedStream(stream)
+        if self._lane.unreachable is not None:
+            raise self._lane.unreachable
+        try:
+            stream = await self._backend.connect_tcp(host, port, timeout, local_address, socket_options)
+        except Exception as error:
+            self._lane.failed(error)
+            raise
+        return WatchedStream(stream, self._lane)
 
     async def sleep(self, seconds: float) -> None:
         await self._backend.sleep(seconds)
+
+
+def _looked_at(task: asyncio.Task[bytes]) -> None:
+    """Nobody may read any more, and then nobody asks how it ended."""
+    if not task.cancelled():
+        task.exception()

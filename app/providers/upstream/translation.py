@@ -1,5 +1,7 @@
 """Httpx failures in the gateway's words."""
 
+from contextlib import suppress
+
 import httpx
 
 from app.domain.upstream_errors import (
@@ -9,24 +11,36 @@ from app.domain.upstream_errors import (
     UpstreamTimeoutError,
     UpstreamTruncatedError,
 )
+from app.providers.upstream.frames import REFUSED_STREAM
+from app.providers.upstream.line import Line
+
+FAULTS: tuple[type[Exception], ...] = (httpx.HTTPError, KeyError)
+"""How httpx fails; in HTTP/2 not all that is raised beneath it is translated by it."""
+with suppress(ImportError):  # without the extra nobody raises it
+    from h2.exceptions import H2Error
+
+    FAULTS = (*FAULTS, H2Error)
 
 
 class StaleError(Exception):
-    """A kept connection had been closed by the other side before anything of the answer was seen."""
+    """The connection had been closed by the other side, or was being closed, before it looked at the request."""
 
 
 def in_our_words(
-    error: httpx.HTTPError, provider: str, *, kept: bool = False, reading: bool = False
+    error: Exception, provider: str, line: Line, *, again: bool = False, reading: bool = False
 ) -> UpstreamError | StaleError:
-    """What `error` means; `kept` tells that the connection was not new, `reading` that the head was already here."""
-    if isinstance(error, httpx.RemoteProtocolError) and not _hung_up(error):
+    """What one of `FAULTS` means; `again` tells that this was the second attempt, `reading` that the head was here."""
+    if line.reset == REFUSED_STREAM and not reading:
+        refused = UpstreamConnectError(f"{provider} refused the call before looking at it", provider=provider)
+        return refused if again else StaleError()
+    if line.reset is None and not _of_the_network(error):
         return UpstreamMalformedError(f"{provider}'s answer is not HTTP", provider=provider)
     for kind, ours, message in _WORDS:
         if isinstance(error, kind):
             return ours(message.format(provider), provider=provider)
     if reading:
         return UpstreamTruncatedError(f"{provider} hung up in mid-answer", provider=provider)
-    if kept:
+    if line.stale and not again:
         return StaleError()
     return UpstreamError(f"{provider} hung up without an answer", provider=provider)
 
@@ -38,6 +52,7 @@ _WORDS: tuple[tuple[type[httpx.HTTPError], type[UpstreamError], str], ...] = (
 )
 
 
-def _hung_up(error: httpx.RemoteProtocolError) -> bool:
+def _of_the_network(error: Exception) -> bool:
     text = str(error)
-    return "disconnected" in text or "closed connection" in text
+    hung_up = "disconnected" in text or "closed connection" in text
+    return isinstance(error, httpx.HTTPError) and (hung_up or not isinstance(error, httpx.RemoteProtocolError))
