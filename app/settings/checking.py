@@ -1,5 +1,6 @@
 """What types cannot say: whether the settings make sense together."""
 
+from importlib.util import find_spec
 from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -70,15 +71,27 @@ def _check_provider(name: str, provider: ProviderSettings, draft: Draft) -> None
         raise ConfigError(f"{path}.base_url", "is missing", origin=draft.origin_of(("providers", name)))
     if url.scheme not in {"http", "https"} or not url.hostname or url.query or url.fragment:
         raise ConfigError(f"{path}.base_url", "must be an http:// or https:// address without a query")
-    if provider.upstream == "lean" and provider.proxy:
-        raise ConfigError(f"{path}.upstream", "the lean client knows no proxies; auto takes httpx")
-    if provider.proxy and urlsplit(provider.proxy).scheme not in {"http", "https"}:
-        raise ConfigError(f"{path}.proxy", "must be an http:// or https:// address")
+    _check_way(path, provider)
     if provider.ca_file and not Path(provider.ca_file).is_file():
         raise ConfigError(f"{path}.ca_file", "there is no such file")
     for header, value in {**provider.headers, "authorization": provider.api_key}.items():
         if not (header.isascii() and header.isprintable() and value.isascii() and value.isprintable()):
             raise ConfigError(f"{path}.headers.{header}", "must be visible ASCII characters")
+
+
+def _check_way(path: str, provider: ProviderSettings) -> None:
+    if provider.upstream == "lean" and provider.proxy:
+        raise ConfigError(f"{path}.upstream", "the lean client knows no proxies; auto takes httpx")
+    if provider.proxy and urlsplit(provider.proxy).scheme not in {"http", "https"}:
+        raise ConfigError(f"{path}.proxy", "must be an http:// or https:// address")
+    if not provider.http2:
+        return
+    if provider.upstream == "lean":
+        raise ConfigError(f"{path}.upstream", "the lean client speaks HTTP/1.1 only; auto takes httpx")
+    if urlsplit(provider.base_url).scheme != "https":
+        raise ConfigError(f"{path}.http2", "is agreed on in TLS: base_url must be an https:// address")
+    if find_spec("h2") is None:
+        raise ConfigError(f"{path}.http2", "needs one more package: pip install 'signalbox[http2]', or make http2")
 
 
 def _check_route(model: str, targets: tuple[str, ...], settings: Settings, draft: Draft) -> None:

@@ -91,8 +91,9 @@ class Timeouts(Section, frozen=True):
 class ProviderSettings(Section, frozen=True):
     """One upstream. `models` spares a server that has no `/models` the question.
 
-    `upstream` chooses the client; `auto` takes httpx where there is a proxy, else the lean one. `ca_file` names the
-    only authorities an https server's certificate may come from; else the system's and certifi's count.
+    `upstream` chooses the client; `auto` takes httpx where there is a proxy or HTTP/2, else the lean one. With `http2`
+    a server that does not speak it is spoken to in HTTP/1.1. `ca_file` names the only authorities an https server's
+    certificate may come from; else the system's and certifi's count.
     """
 
     kind: Literal["openai_compatible", "demo"] = "openai_compatible"
@@ -106,6 +107,7 @@ class ProviderSettings(Section, frozen=True):
     timeouts: Timeouts = field(default_factory=Timeouts)
     max_connections: Size = 512
     upstream: Literal["auto", "lean", "httpx"] = "auto"
+    http2: bool = False
     proxy: Secret = field(default_factory=Secret)
     ca_file: str = ""
 

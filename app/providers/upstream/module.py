@@ -27,9 +27,11 @@ def _opened(
     for name, row in rows.items():
         if row.kind == "demo":
             continue
-        tls = contexts(row.ca_file) if row.base_url.startswith("https:") else None
-        if row.upstream == "httpx" or row.proxy:
-            upstreams[name] = _open(name, row, partial(httpx, tls=tls, proxy=str(row.proxy)), agent)
+        # a context says what it speaks, and httpcore tells it: the lean client must never be understood to speak HTTP/2
+        tls = contexts(row.ca_file, http2=row.http2) if row.base_url.startswith("https:") else None
+        if row.upstream == "httpx" or row.proxy or row.http2:
+            kind = partial(httpx, tls=tls, proxy=str(row.proxy), http2=row.http2)
+            upstreams[name] = _open(name, row, kind, agent)
         else:
             upstreams[name] = _open(name, row, partial(lean, tls=tls), agent)
     return upstreams
