@@ -10,7 +10,7 @@ from h2.config import H2Configuration
 from h2.connection import H2Connection
 from h2.errors import ErrorCodes
 from h2.events import DataReceived, RequestReceived, StreamEnded, StreamReset, WindowUpdated
-from h2.settings import SettingCodes
+from h2.settings import SettingCodes, Settings
 
 from tests.support.origin import Script
 
@@ -33,6 +33,8 @@ class Call:
         self._flowed = asyncio.Event()
 
     def head(self, status: int = 200, headers: tuple[tuple[bytes, bytes], ...] = SSE) -> None:
+        if self.reset_by_client is not None:
+            return
         self.connection.h2.send_headers(self.number, [(b":status", b"%d" % status), *headers])
         self.connection.flush()
 
@@ -86,10 +88,7 @@ class Connection:
         self.tasks: set[asyncio.Task[None]] = set()
 
     async def serve(self) -> None:
-        settings = self.origin.settings
-        self.h2.local_settings.update(settings)
-        if SettingCodes.MAX_CONCURRENT_STREAMS not in settings:
-            del self.h2.local_settings[SettingCodes.MAX_CONCURRENT_STREAMS]
+        self.h2.local_settings = Settings(client=False, initial_values=self.origin.settings)
         self.h2.initiate_connection()
         self.flush()
         try:
@@ -97,8 +96,8 @@ class Connection:
                 for event in self.h2.receive_data(data):
                     self.on(event)
                 self.flush()
-        except ConnectionError:
-            pass
+        except OSError:
+            pass  # of TLS too
         finally:
             self.origin.left.set()
             for task in self.tasks:
@@ -225,8 +224,7 @@ class _Writer:
 
     def on_headers_complete(self) -> None:
         headers, self._headers = tuple(self._headers), []
-        if self._call.reset_by_client is None:
-            self._call.head(self._parser.get_status_code(), headers)
+        self._call.head(self._parser.get_status_code(), headers)
 
     def on_body(self, body: bytes) -> None:
         self._call.data(body)

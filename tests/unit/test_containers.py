@@ -59,9 +59,11 @@ def test_both_stages_have_the_same_python(builder: dict[str, list[str]], final: 
 
 
 def test_dependencies_are_installed_from_the_lock_with_hashes(builder: dict[str, list[str]]) -> None:
-    (install,) = [msgspec.json.decode(each) for each in builder["RUN"] if "run.lock" in each]
+    (install,) = [msgspec.json.decode(each) for each in builder["RUN"] if "requirements/lock" in each]
 
-    assert install[1:] == ["install", "--require-hashes", "--requirement", "requirements/run.lock"]
+    assert install[1:] == ["install", "--require-hashes", "--requirement", "requirements/lock"]
+    assert builder["ARG"] == ["LOCK=run"]
+    assert "requirements/${LOCK}.lock requirements/lock" in builder["COPY"]
 
 
 def test_the_project_is_installed_whole_and_brings_nothing_along(builder: dict[str, list[str]]) -> None:
@@ -118,7 +120,9 @@ def test_what_is_copied_is_all_the_build_is_sent(builder: dict[str, list[str]]) 
     copied = {source for each in builder["COPY"] for source in each.split()[:-1]}
 
     assert ignored[0] == "*"
-    assert {each.removeprefix("!") for each in ignored if each.startswith("!")} == copied
+    assert {each.removeprefix("!") for each in ignored if each.startswith("!")} == {
+        each.replace("${LOCK}", "*") for each in copied
+    }
     assert all((ROOT / each).exists() for each in copied)
 
 

@@ -55,4 +55,4 @@ _WORDS: tuple[tuple[type[httpx.HTTPError], type[UpstreamError], str], ...] = (
 def _of_the_network(error: Exception) -> bool:
     text = str(error)
     hung_up = "disconnected" in text or "closed connection" in text
-    return isinstance(error, httpx.HTTPError) and (hung_up or not isinstance(error, httpx.RemoteProtocolError))
+    return isinstance(error, httpx.HTTPError) and (hung_up or not isinstance(error, httpx.ProtocolError))

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from app.settings import ConfigError, Loaded, effective, load
+from app.settings import ConfigError, Loaded, checking, effective, load
 
 
 @pytest.fixture
@@ -52,6 +52,9 @@ def test_the_file_may_be_named_by_a_variable(tmp_path: Path) -> None:
         ("providers: {a: {base_url: http://x/v1, timeouts: {conect: 1}}}", {}, "providers.a.timeouts.conect"),
         ("providers: {a: {}}", {}, "providers.a.base_url"),
         ("providers: {a: {base_url: ftp://x}}", {}, "providers.a.base_url"),
+        ("providers: {a: {base_url: https://x, upstream: lean, proxy: http://p}}", {}, "providers.a.upstream"),
+        ("providers: {a: {base_url: https://x, upstream: lean, http2: true}}", {}, "providers.a.upstream"),
+        ("providers: {a: {base_url: http://x, http2: true}}", {}, "providers.a.http2"),
         ("providers: {a/b: {base_url: http://x}}", {}, "providers.a/b"),
         ("providers: {a: {base_url: http://x}, demo: {kind: demo}}", {}, "providers"),
         ("routes: {m: ['nowhere:x']}", {}, "routes.m"),
@@ -84,6 +87,13 @@ def test_what_cannot_be_stops_the_start_and_names_its_path(
         from_file(tmp_path, text, environ)
 
     assert caught.value.path == path
+
+
+def test_http2_without_its_package_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checking, "find_spec", lambda _: None)
+
+    with pytest.raises(ConfigError, match=r"pip install 'signalbox\[http2\]'"):
+        from_file(tmp_path, "providers: {a: {base_url: https://x, http2: true}}")
 
 
 @pytest.mark.parametrize("text", ["- a list", "cache: [", "5", "\x00"])
