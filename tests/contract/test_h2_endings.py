@@ -5,9 +5,11 @@ from collections.abc import AsyncIterator
 
 import pytest
 from h2.errors import ErrorCodes
+from h2.settings import SettingCodes
 
 from app.domain import upstream_errors as errors
 from app.providers.upstream.base import Upstream
+from app.providers.upstream.line import SharedStream
 from tests.contract.test_h2_upstream import first_event, hello, silence, until, until_asked, upstream_to
 from tests.support.h2_origin import Call, H2Origin, h2_origin
 from tests.support.upstreams import server_context
@@ -179,3 +181,41 @@ async def test_what_is_not_http2_is_malformed_and_keeps_nobody_waiting(
     assert all(isinstance(each, errors.UpstreamError) for each in failed)
     provider.script = hello
     assert (await upstream.send("POST", "chat", b"{}")).body == b"hello"
+
+
+async def test_a_call_that_cannot_be_ended_takes_the_connection_along(
+    upstream: Upstream, provider: H2Origin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = watched_writes(monkeypatch)
+    provider.settings[SettingCodes.INITIAL_WINDOW_SIZE] = 2**24
+    await upstream.send("POST", "chat", b"{}")
+    stuck = provider.open[0]
+    stuck.h2.increment_flow_control_window(2**24)
+    stuck.flush()
+    await upstream.send("POST", "chat", b"{}")
+    stuck.writer.transport.pause_reading()
+    upload = asyncio.create_task(upstream.send("POST", "chat", b"x" * 16_000_000))
+    seen = -1
+    while seen != len(written):
+        seen = len(written)
+        await asyncio.sleep(0.3)
+
+    upload.cancel()
+
+    async with asyncio.timeout(10):
+        assert (await upstream.send("POST", "chat", b"{}")).body == b"hello"
+    assert provider.connections == 2
+    stuck.writer.transport.resume_reading()
+
+
+def watched_writes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How long each was: no more of them come once the provider's buffers are full."""
+    written: list[int] = []
+    write = SharedStream.write
+
+    async def counted(self: SharedStream, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109
+        written.append(len(buffer))
+        await write(self, buffer, timeout)
+
+    monkeypatch.setattr(SharedStream, "write", counted)
+    return written

@@ -36,8 +36,13 @@ class Line:
 
     @property
     def stale(self) -> bool:
-        """The connection had carried an answer before, and nothing came on it since this request was sent."""
-        return self._stream is not None and 0 < self._reads == self._stream.reads
+        """The connection had carried an answer before, and nothing came on it since this request was sent.
+
+        Or it was lost while the request waited for its turn to be written.
+        """
+        if self._stream is None:
+            return self.number > 0
+        return 0 < self._reads == self._stream.reads
 
     async def abort(self) -> None:
         """Make the request fail wherever it is; before it has a stream, as soon as it gets one."""
