@@ -2,8 +2,10 @@
 
 httpcore 1.0.9 ends a stream by forgetting it: the server is not told, and the slot stays taken. It ends all streams
 of a connection at the first GOAWAY, those too that the server would finish. It waits for ever for a slot where a server
-names no limit, or lowers it. So it is shown another picture: a stream is ended by showing it the server's RST_STREAM
-while the server is shown ours, GOAWAY is kept from it, and its limit never changes. No part of httpcore is touched.
+names no limit, or lowers it. Whoever's turn it is to read asks the network, though what others wait for may have come;
+they look when it is their turn. So it is shown another picture: a stream is ended by showing it the server's RST_STREAM
+while the server is shown ours, GOAWAY is kept from it, its limit never changes, and readers are given something to read
+until each whom there is news for has looked. No part of httpcore is touched.
 """
 
 from collections.abc import Iterator
@@ -34,31 +36,39 @@ NOTHING = framed(0xFA, 0, b"")
 
 
 class Opened(Protocol):
-    """Whose stream it is; `reset` becomes the code with which the server ended it."""
+    """Whose stream it is. `reset` becomes the code with which the server ended it, `due` that there is news for it,
+    `closed` that httpcore was shown its RST_STREAM.
+    """
 
     reset: int | None
+    due: bool
+    closed: bool
+    uploading: bool
+    waiting: bool
 
 
 class Frames:
     """The frames of one connection; does no input or output itself.
 
-    `unsent` is what the server has yet to be told. `news` grows with everything that may let a waiting upload go on.
+    `unsent` is what the server has yet to be told.
     """
 
     def __init__(self, lane: Lane) -> None:
         self.unsent = b""
-        self.news = 0
         self._lane = lane
         self._open: dict[int, Opened] = {}
         """By number, those the server has not ended."""
         self._highest = 0
         self._early: set[int] = set()
         """Those it ended before we heard that they were opened."""
+        self._answered: set[int] = set()
+        """Those it ended before it had the whole request: for us they are open until the upload is done."""
         self._last = NEVER
         self._held = b""
         self._greeted = False
         self._in_block = False
         self._ending: dict[int, int] = {}
+        self._due: list[Opened] = []
 
     def opened(self, number: int, whose: Opened) -> None:
         self._highest = max(self._highest, number)
@@ -68,6 +78,10 @@ class Frames:
         self._open[number] = whose
         if number > self._last:
             self.end(number, REFUSED_STREAM)
+
+    def forget(self, number: int) -> None:
+        self._open.pop(number, None)
+        self._answered.discard(number)
 
     def end(self, number: int, code: int = CANCEL) -> None:
         """Let the stream end for both sides, as soon as httpcore reads."""
@@ -81,8 +95,13 @@ class Frames:
         ending, self._ending = self._ending, {}
         shown = b""
         for number, code in ending.items():
-            if (whose := self._open.pop(number, None)) is None:
+            whose = self._open.get(number)
+            ended = number in self._answered and not (whose and whose.uploading)
+            self.forget(number)
+            if whose is None or ended:
                 continue
+            self._tell(whose)
+            whose.closed = True
             reset = framed(RST_STREAM, number, code.to_bytes(4, "big"))
             shown += reset
             if code == CANCEL:
@@ -90,6 +109,16 @@ class Frames:
             else:
                 whose.reset = code
         return shown
+
+    def others_due(self, reader: Opened | None) -> bool:
+        """Somebody else waits for what httpcore has already seen, and has to have a turn."""
+        self._due = [each for each in self._due if each.due]
+        return any(each.waiting and each is not reader for each in self._due)
+
+    def _tell(self, whose: Opened) -> None:
+        if not whose.due:
+            whose.due = True
+            self._due.append(whose)
 
     def received(self, data: bytes) -> bytes:
         """Of what the server sent, what httpcore is to see, in whole frames."""
@@ -113,24 +142,36 @@ class Frames:
         number = int.from_bytes(each[5:9], "big") & NEVER
         if kind in (HEADERS, PUSH_PROMISE, CONTINUATION):
             self._in_block = not flags & END_HEADERS
+        if (whose := self._open.get(number)) is not None:
+            self._tell(whose)
         if kind == RST_STREAM or (kind in (DATA, HEADERS) and flags & END_STREAM):
             self._ended(number, int.from_bytes(each[HEAD_BYTES:], "big") if kind == RST_STREAM else None)
         elif kind == WINDOW_UPDATE:
-            self.news += 1
+            self._let_upload()
         elif kind == GOAWAY:
             self._leaving(each[HEAD_BYTES:])
             return b""
         elif kind == SETTINGS and not flags & ACK:
-            self.news += 1
+            self._let_upload()
             return self._settings(each[HEAD_BYTES:])
         return each
 
     def _ended(self, number: int, code: int | None) -> None:
-        whose = self._open.pop(number, None)
-        if whose is not None:
+        whose = self._open.get(number)
+        if whose is None:
+            if number > self._highest:
+                self._early.add(number)
+        elif code is None and whose.uploading:
+            self._answered.add(number)
+        else:
             whose.reset = code
-        elif number > self._highest:
-            self._early.add(number)
+            whose.closed = code is not None
+            self.forget(number)
+
+    def _let_upload(self) -> None:
+        for each in self._open.values():
+            if each.uploading:
+                self._tell(each)
 
     def _leaving(self, payload: bytes) -> None:
         """Streams the server has not looked at it never will; the others it ends as it would have."""

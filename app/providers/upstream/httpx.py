@@ -20,6 +20,7 @@ from app.providers.upstream.tls import tls_context
 from app.providers.upstream.translation import FAULTS, StaleError, in_our_words
 
 T = TypeVar("T")
+STUCK_SECONDS = 3
 
 
 class HttpxUpstream:
@@ -123,7 +124,7 @@ class HttpxUpstream:
             self.left(line)
             raise
 
-    def told(self, error: Exception, line: Line, *, again: bool = False, reading: bool = False) -> Exception:
+    def told(self, error: BaseException, line: Line, *, again: bool = False, reading: bool = False) -> Exception:
         """In our words; where HTTP/2 was spoken wrongly the connection is of no use to others either."""
         ours = in_our_words(error, self.provider, line, again=again, reading=reading)
         if isinstance(ours, UpstreamMalformedError):
@@ -147,11 +148,12 @@ class HttpxUpstream:
             self.left(line)
 
     async def _let_go_of(self, response: httpx.Response, line: Line) -> None:
-        await ended(line, self.keep(asyncio.create_task(read_away(response.aiter_raw()))))
+        await ended(line, self.keep(asyncio.create_task(read_away(line, response.aiter_raw()))))
         await response.aclose()
 
     def left(self, line: Line) -> None:
         """Once per call: its place, and its lane's, are for others."""
+        line.left()
         self.places.release()
         self._lanes.leave(line.lane, admitted=bool(line.number))
 
@@ -165,14 +167,14 @@ class HttpxUpstream:
 async def ended(line: Line, task: "asyncio.Task[T]") -> None:
     """Wait for what was cut off. A stream of HTTP/2 that does not end holds up all others of its connection."""
     while not task.done():
-        await asyncio.wait([task], timeout=LINGER_SECONDS)
+        await asyncio.wait([task], timeout=STUCK_SECONDS)
         if not task.done() and line.number:
             await line.sever()
 
 
-async def read_away(pieces: AsyncIterator[bytes]) -> None:
+async def read_away(line: Line, pieces: AsyncIterator[bytes]) -> None:
     """Until the cut: in HTTP/2 all streams share one window, and what nobody reads stays in it."""
-    with suppress(*FAULTS):
+    with line.reading(), suppress(*FAULTS):
         async for _ in pieces:
             pass
 
@@ -186,6 +188,7 @@ class HttpxExchange:
         self._inflater = Inflater(upstream.limits.answer_bytes) if encoding in ENCODINGS else None
         self._response = response
         self._line = line
+        line.waiting = False
         self._pieces: AsyncIterator[bytes] = response.aiter_raw()
         self._reading: asyncio.Task[bytes] | None = None
         self._upstream = upstream
@@ -235,10 +238,11 @@ class HttpxExchange:
             self._upstream.keep(asyncio.create_task(self._let_go(done=done)))
 
     async def _next(self) -> bytes:
-        async for piece in self._pieces:
-            plain = piece if self._inflater is None else self._inflater.feed(piece)
-            if plain:
-                return plain
+        with self._line.reading():
+            async for piece in self._pieces:
+                plain = piece if self._inflater is None else self._inflater.feed(piece)
+                if plain:
+                    return plain
         if self._inflater is not None and not self._inflater.ended:
             raise InflatingError("it has no end")
         return b""
@@ -256,7 +260,7 @@ class HttpxExchange:
                 await ended(self._line, reading)
                 with suppress(*FAULTS, httpx.StreamError, InflatingError):
                     await reading
-            await ended(self._line, asyncio.create_task(read_away(self._pieces)))
+            await ended(self._line, asyncio.create_task(read_away(self._line, self._pieces)))
             await self._response.aclose()
         finally:
             self._released()

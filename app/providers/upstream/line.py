@@ -8,7 +8,8 @@ the stream ends (`frames.py`), by the same way.
 
 import asyncio
 import ssl
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
@@ -16,6 +17,12 @@ import httpcore
 
 from app.providers.upstream.frames import NOTHING, Frames
 from app.providers.upstream.lanes import Lane
+
+
+class UploadCutError(BaseException):
+    """The stream is closed, but h2 goes on answering that its window is. No `Exception`: httpcore would take that for
+    the end of the connection.
+    """
 
 
 class Line:
@@ -29,8 +36,10 @@ class Line:
         self.reset: int | None = None
         self.opened = False
         self.uploading = False
-        self.news = -1
-        """How much it knows of what may let its upload go on."""
+        self.waiting = True
+        """For what comes; a slow reader does not."""
+        self.due = False
+        self.closed = False
         self._stream: WatchedStream | None = None
         self._reads = 0
 
@@ -44,6 +53,16 @@ class Line:
             return self.number > 0
         return 0 < self._reads == self._stream.reads
 
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """Around reading, in a task of its own: who reads is known by it."""
+        current_line.set(self)
+        self.waiting = True
+        try:
+            yield
+        finally:
+            self.waiting = False
+
     async def abort(self) -> None:
         """Make the request fail wherever it is; before it has a stream, as soon as it gets one."""
         self.cut = True
@@ -54,6 +73,11 @@ class Line:
         """Abort the socket, whoever else is on it."""
         if self._stream is not None:
             await self._stream.aclose()
+
+    def left(self) -> None:
+        self.waiting = False
+        if self._stream is not None:
+            self._stream.forget(self)
 
     def taken(self, stream: "WatchedStream") -> None:
         if self._stream is not stream:
@@ -106,6 +130,9 @@ class WatchedStream(httpcore.AsyncNetworkStream):
         """Nobody else is on it."""
         await self.aclose()
 
+    def forget(self, _: Line) -> None:
+        """Its request has come to an end."""
+
     async def aclose(self) -> None:
         await self._stream.aclose()
 
@@ -143,9 +170,12 @@ class SharedStream(WatchedStream):
             self._ended.clear()
             if shown := self._frames.made_up():
                 return shown
-            if line is not None and line.uploading and line.news != self._frames.news:
-                # httpcore waits for the network where another request has already read that it may go on
-                line.news = self._frames.news
+            if line is not None and line.uploading and line.closed:
+                raise UploadCutError
+            if line is not None and line.uploading and line.due:
+                line.due = False
+                return NOTHING
+            if self._frames.others_due(line):
                 return NOTHING
             if (data := await self._arrived(max_bytes, timeout)) is None:
                 continue
@@ -170,6 +200,7 @@ class SharedStream(WatchedStream):
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109 - the base says so
         if (line := current_line.get(None)) is not None:
             line.taken(self)
+            line.due = False  # httpcore writes after each look at what has come
             if line.number and not line.opened:
                 line.opened = True
                 self._frames.opened(line.number, line)
@@ -182,6 +213,9 @@ class SharedStream(WatchedStream):
     async def end(self, line: Line) -> None:
         self._frames.end(line.number)
         self._ended.set()
+
+    def forget(self, line: Line) -> None:
+        self._frames.forget(line.number)
 
 
 class WatchedBackend(httpcore.AsyncNetworkBackend):

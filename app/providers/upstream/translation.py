@@ -12,9 +12,9 @@ from app.domain.upstream_errors import (
     UpstreamTruncatedError,
 )
 from app.providers.upstream.frames import REFUSED_STREAM
-from app.providers.upstream.line import Line
+from app.providers.upstream.line import Line, UploadCutError
 
-FAULTS: tuple[type[Exception], ...] = (httpx.HTTPError, KeyError)
+FAULTS: tuple[type[BaseException], ...] = (httpx.HTTPError, KeyError, UploadCutError)
 """How httpx fails; in HTTP/2 not all that is raised beneath it is translated by it."""
 with suppress(ImportError):  # without the extra nobody raises it
     from h2.exceptions import H2Error
@@ -27,7 +27,7 @@ class StaleError(Exception):
 
 
 def in_our_words(
-    error: Exception, provider: str, line: Line, *, again: bool = False, reading: bool = False
+    error: BaseException, provider: str, line: Line, *, again: bool = False, reading: bool = False
 ) -> UpstreamError | StaleError:
     """What one of `FAULTS` means; `again` tells that this was the second attempt, `reading` that the head was here."""
     if line.reset == REFUSED_STREAM and not reading:
@@ -52,7 +52,7 @@ _WORDS: tuple[tuple[type[httpx.HTTPError], type[UpstreamError], str], ...] = (
 )
 
 
-def _of_the_network(error: Exception) -> bool:
+def _of_the_network(error: BaseException) -> bool:
     text = str(error)
     hung_up = "disconnected" in text or "closed connection" in text
     return isinstance(error, httpx.HTTPError) and (hung_up or not isinstance(error, httpx.ProtocolError))
