@@ -90,8 +90,7 @@ async def test_an_upload_that_waits_for_the_provider_can_be_cancelled(
 ) -> None:
     provider.takes_bodies = False
     call = asyncio.create_task(upstream.send("POST", "chat", b"x" * 1_000_000))
-    await until_asked(provider, 1)
-    await asyncio.sleep(0.05)
+    await until(lambda: len(provider.calls) == 1 and len(provider.calls[0].body) > 50_000)
 
     call.cancel()
 

@@ -26,6 +26,8 @@ class Call:
         self.number = number
         self.path = ""
         self.body = b""
+        self.asked = False
+        """Its script has begun, for the request is whole."""
         self.reset_by_client: int | None = None
         self.left = asyncio.Event()
         self._unsent = bytearray()
@@ -125,9 +127,13 @@ class Connection:
 
     def asked(self, number: int) -> None:
         if number in self.calls:
-            task = asyncio.create_task(self.origin.run(self.calls[number]))
+            task = asyncio.create_task(self.run(self.calls[number]))
             self.tasks.add(task)
             task.add_done_callback(self.tasks.discard)
+
+    async def run(self, call: Call) -> None:
+        call.asked = True
+        await self.origin.run(call)
 
     def gone(self, number: int, code: int) -> None:
         if (call := self.calls.pop(number, None)) is not None:
