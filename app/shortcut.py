@@ -23,6 +23,7 @@ UNMATCHED = "unmatched"
 class Shortcut:
     def __init__(self, app: Litestar) -> None:
         self._app = app
+        self._door: Door | None = None  # it is built when the application starts
         self._cors = app.cors_config is not None
         self._hot = dict(self._hot_routes(app))
         # Litestar gives no template to an answer of 405
@@ -35,6 +36,9 @@ class Shortcut:
             await self._walk(scope, receive, send)
         else:
             scope["litestar_app"] = self._app
+            if self._door is None:
+                self._door = self._app.state.door
+            scope.setdefault("state", {})["door"] = self._door
             await answer(scope, receive, send)
 
     async def _walk(self, scope: Any, receive: Any, send: Any) -> None:

@@ -110,16 +110,15 @@ class Door:
 
     async def body(self, scope: HTTPScope, receive: Receive) -> bytes:
         """The whole body; raises PayloadTooLargeError as soon as it is too long, CallerGoneError when it breaks off."""
-        served = served_by(scope)
-        whole = None if served is None else served.whole_body()
-        body, more = await _piece(scope, receive) if whole is None else (whole, False)
-        if more:
-            pieces, size = [body], len(body)
-            while more and size <= self._max_body_bytes:
-                body, more = await _piece(scope, receive)
-                pieces.append(body)
-                size += len(body)
-            body = b"".join(pieces)
+        pieces, size, more = [], 0, True
+        while more and size <= self._max_body_bytes:
+            body, more = await _piece(scope, receive)
+            pieces.append(body)
+            size += len(body)
+        return self.fitting(b"".join(pieces))
+
+    def fitting(self, body: bytes) -> bytes:
+        """The same body; raises PayloadTooLargeError when it is too long."""
         if len(body) > self._max_body_bytes:
             raise self._too_large()
         return body

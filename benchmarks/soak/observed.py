@@ -7,14 +7,13 @@
 import asyncio
 import ctypes
 import gc
+import runpy
 import socket
 import sys
 import threading
 from collections import Counter
 
 import msgspec
-
-from app.cli import main
 
 
 class Census(msgspec.Struct):
@@ -96,4 +95,5 @@ if __name__ == "__main__":
     door.listen()
     gc.callbacks.append(garbage)
     threading.Thread(target=answer, args=(door,), name="census", daemon=True).start()
-    main(arguments, prog_name="signalbox")
+    sys.argv = ["signalbox", *arguments]
+    runpy.run_module("app", run_name="__main__")

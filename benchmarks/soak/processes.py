@@ -80,7 +80,7 @@ class Provider:
 @asynccontextmanager
 async def provider_process() -> AsyncIterator[Provider]:
     command = [sys.executable, "-m", "benchmarks.soak.provider"]
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE)  # noqa: ASYNC220, S603 - ours, at the start
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE)  # noqa: ASYNC220 - ours, at the start
     try:
         assert process.stdout is not None
         yield Provider(int(await asyncio.to_thread(process.stdout.readline)))
@@ -100,7 +100,7 @@ async def gateway_process(directory: Path, provider: Provider, cache_bytes: int)
         command += ["--config", str(file)]
         clean = {"PATH": os.environ["PATH"], "HOME": str(directory), "PYTHONPATH": str(ROOT)}
         with log.open("wb") as out, errors.open("wb") as err:
-            process = subprocess.Popen(command, cwd=directory, env=clean, stdout=out, stderr=err)  # noqa: ASYNC220, S603 - ours, at the start
+            process = subprocess.Popen(command, cwd=directory, env=clean, stdout=out, stderr=err)  # noqa: ASYNC220 - ours, at the start
         try:
             yield Gateway(process, await _port(process, errors), log, observer)
         finally:

@@ -22,7 +22,7 @@ ROUTES = {operation: f"/v1/{operation}" for operation in Operation}
 
 
 async def exchange(operation: Operation, scope: HTTPScope, receive: Receive, send: Send) -> None:
-    door: Door = scope["litestar_app"].state.door
+    door: Door = scope["state"].get("door") or scope["litestar_app"].state.door
     started = time.perf_counter()
     headers = dict(scope["headers"])
     request_id = door.request_id(headers.get(REQUEST_ID))
@@ -36,7 +36,7 @@ async def exchange(operation: Operation, scope: HTTPScope, receive: Receive, sen
     try:
         try:
             request, caller, controls = await _asked(
-                operation, door, scope, receive, headers=headers, request_id=request_id
+                operation, door, scope, receive, served=served, headers=headers, request_id=request_id
             )
             if served is not None:
                 served.leave = presence.leave
@@ -78,6 +78,7 @@ async def _asked(  # noqa: PLR0913 - the parts of an ASGI exchange
     scope: HTTPScope,
     receive: Receive,
     *,
+    served: ServerSide | None,
     headers: dict[bytes, bytes],
     request_id: str,
 ) -> tuple[LLMRequest, Principal, CacheControls]:
@@ -87,7 +88,9 @@ async def _asked(  # noqa: PLR0913 - the parts of an ASGI exchange
             said = [value for name, value in scope["headers"] if name == b"cache-control"]
             headers[b"cache-control"] = b",".join(said)
         caller = door.admit(scope, headers)
-        request = LLMRequest.parse(operation, await door.body(scope, receive))
+        here = None if served is None else served.whole_body()
+        body = await door.body(scope, receive) if here is None else door.fitting(here)
+        request = LLMRequest.parse(operation, body)
         return request, caller, controls_of(headers, request)
     except Exception as exc:
         error = as_gateway_error(exc)
