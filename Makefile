@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run http2 test check bench bench-peers soak fix lock clean
+.PHONY: help run http2 test check bench bench-peers budget soak fix lock clean
 VENV ?= .venv
 BIN := $(VENV)/bin
 RUN := $(VENV)/.run.stamp
@@ -36,6 +36,9 @@ fix: $(DEV)  ## what a machine can repair
 
 lock: $(DEV)  ## resolve the dependencies again, for every platform, with hashes
 	scripts/lock $(BIN)/uv
+
+budget: $(RUN)  ## what each part of the hot path costs, in process
+	@$(BIN)/python -m scripts.budget
 
 soak: $(DEV)  ## ten minutes of mixed traffic, then memory, sockets and every counter are looked at
 	@$(BIN)/python -m benchmarks.soak --minutes 10 $(ARGS)

@@ -1,0 +1,137 @@
+"""What each part of a call on the hot path costs by itself: processor time in µs, alone and with everything at hand.
+
+Under load a part costs about twice as much, because its code and data have to come from further away. Run it as
+`make budget`; figures are for comparing within one run.
+"""
+
+import asyncio
+import sys
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import uvloop
+
+from app.cache.keys import key_of
+from app.container import Container
+from app.controllers.cache_controls import controls_of
+from app.controllers.openai.head import lines_of
+from app.domain.llm import CacheStatus, LLMRequest, Operation, Reply
+from app.domain.outcome import Outcome
+from app.domain.usage import TokenUsage
+from app.main import create_server
+from app.services.presence import Presence
+from app.settings import KeySettings, LogSettings, ProviderSettings, Secret, Settings
+
+ROUNDS = 5
+TIMES = 20_000
+SETTINGS = Settings(
+    log=LogSettings(format="json"),
+    keys={"budget": KeySettings(key=Secret("sk-budget"))},
+    providers={"mock": ProviderSettings(base_url="http://127.0.0.1:9/v1")},
+    routes={"mock-gpt": ("mock:mock-gpt",)},
+)
+QUESTION = b'{"model":"mock-gpt","messages":[{"role":"user","content":"%b"}],"temperature":0.7}' % (b"x" * 900)
+ANSWER = (
+    b'{"id":"1","object":"chat.completion","created":1,"model":"mock-gpt","choices":[{"index":0,"message":'
+    b'{"role":"assistant","content":"%b"},"finish_reason":"stop"}],"usage":{"prompt_tokens":25,'
+    b'"completion_tokens":200,"total_tokens":225}}'
+) % (b"y" * 900)
+SENT = [
+    (b"host", b"127.0.0.1:12434"),
+    (b"user-agent", b"budget"),
+    (b"accept", b"*/*"),
+    (b"content-type", b"application/json"),
+    (b"authorization", b"Bearer sk-budget"),
+    (b"content-length", b"%d" % len(QUESTION)),
+]
+
+
+def cost(part: Callable[[], object]) -> float:
+    """The best of some rounds, less what the asking itself costs."""
+
+    def round_of(each: Callable[[], object]) -> float:
+        started = time.process_time()
+        for _ in range(TIMES):
+            each()
+        return (time.process_time() - started) / TIMES * 1e6
+
+    empty = min(round_of(lambda: None) for _ in range(ROUNDS))
+    return max(min(round_of(part) for _ in range(ROUNDS)) - empty, 0.0)
+
+
+def parts(container: Container, door: Any) -> Iterator[tuple[str, Callable[[], object]]]:
+    headers = dict(SENT)
+    scope: Any = {"method": "POST", "headers": SENT}
+    request = LLMRequest.parse(Operation.CHAT, QUESTION)
+    task = asyncio.current_task()
+    assert task is not None
+    usage = TokenUsage(25, 200)
+    miss = CacheStatus.MISS
+    reply = Reply(body=ANSWER, provider="mock", model="mock-gpt", usage=usage, finish_reasons=("stop",), complete=True)
+    reply.cache, reply.attempts = miss, "mock:ok"
+    outcome = Outcome(
+        request_id="id",
+        caller="budget",
+        operation=Operation.CHAT,
+        model="mock-gpt",
+        stream=False,
+        seconds=0.01,
+        provider="mock",
+        place="mock",
+        cache=miss,
+        usage=usage,
+        attempts="mock:ok",
+        seconds_upstream=0.005,
+    )
+    metrics, journal, health = (
+        each() for each in (container.monitoring.metrics, container.monitoring.journal, container.monitoring.health)
+    )
+    (caching, _), drain = container.services.stages(), container.services.drain()
+    (provider,) = container.upstream.adapters()
+
+    yield "key, host, origin, size", lambda: door.admit(scope, dict(SENT))
+    yield "the question's fields", lambda: LLMRequest.parse(Operation.CHAT, QUESTION)
+    yield "cache controls", lambda: controls_of(headers, request)
+    yield "cache key", lambda: key_of(request, tenant="budget")
+    yield "storing the answer", lambda: caching._store(b"k" * 32, reply, ANSWER, stream=False, ttl=60)
+    yield "the question for the provider", lambda: request.to_json(model="mock-gpt")
+    yield "the answer's usage and end", lambda: provider._reader.whole(Operation.CHAT, ANSWER, reply)
+    yield (
+        "metrics of an attempt, and health",
+        lambda: (
+            metrics.attempted("mock", 0.01),
+            health.attempted("mock", None, hurts=False),
+        ),
+    )
+    yield "metrics of a call", lambda: metrics.call_settled(outcome)
+    yield (
+        "calls in flight",
+        lambda: (
+            metrics.moved("", "none"),
+            metrics.moved("none", "mock"),
+            metrics.moved("mock", ""),
+            drain.enter(task),
+            drain.leave(task),
+            Presence(task),
+        ),
+    )
+    yield "metrics of an answer", lambda: door.answered("POST", "/v1/chat/completions", 200)
+    yield "log line", lambda: journal.record(outcome)
+    yield "request id and head", lambda: lines_of(reply, request_id=door.request_id(None), started=0.0)
+
+
+async def main() -> None:
+    container = Container(settings=SETTINGS)
+    app = create_server(container)._app
+    async with app.lifespan():
+        total = 0.0
+        for name, part in parts(container, app.state.door):
+            spent = cost(part)
+            total += spent
+            print(f"{spent:7.2f}  {name}", file=sys.stderr)
+        print(f"{total:7.2f}  together", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    uvloop.run(main())
