@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from app.cache.base import CacheSize
 
-OVERHEAD_PER_ENTRY = 200
+OVERHEAD_PER_ENTRY = 350
 
 
 class MemoryCache:

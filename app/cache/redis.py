@@ -8,13 +8,17 @@ from contextlib import suppress
 from typing import Any
 
 import structlog
-from redis.asyncio import Redis
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from app.cache.base import CacheSize
 from app.cache.lookups import Lookups
+from app.settings import CacheSettings
 
 PREFIX = b"signalbox:cache:"
+CONNECTIONS = 64
 FAILURES_TO_OPEN = 3
 OPEN_SECONDS = 2.0
 QUEUE_BYTES = 16 * 1024 * 1024
@@ -22,6 +26,19 @@ PIPELINE = 64
 SIZE_EVERY_SECONDS = 15.0
 
 logger = structlog.get_logger("signalbox.cache")
+
+
+def client_for(settings: CacheSettings) -> Redis:
+    """Fails at once instead of by redis-py's own patience of ten retries and five seconds each."""
+    pool = BlockingConnectionPool.from_url(
+        str(settings.url),
+        max_connections=CONNECTIONS,
+        timeout=settings.timeout_seconds,
+        socket_timeout=1,
+        socket_connect_timeout=1,
+        retry=Retry(NoBackoff(), 0),
+    )
+    return Redis.from_pool(pool)
 
 
 class RedisCache:

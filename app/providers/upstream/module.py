@@ -1,11 +1,11 @@
 from collections.abc import Callable, Mapping
 from functools import cache, partial
+from typing import Any
 
 from dependency_injector import containers
 from dependency_injector import providers as di
 
 from app.providers.upstream.base import Limits, Upstream
-from app.providers.upstream.httpx import HttpxUpstream
 from app.providers.upstream.lean import LeanUpstream
 from app.providers.upstream.tls import tls_context
 from app.settings import ProviderSettings
@@ -53,10 +53,16 @@ def _open(name: str, row: ProviderSettings, kind: Callable[..., Upstream], agent
     return kind(provider=name, base_url=row.base_url.rstrip("/") + "/", headers=headers, limits=limits)
 
 
+def _httpx(**kwargs: Any) -> Upstream:
+    from app.providers.upstream.httpx import HttpxUpstream  # noqa: PLC0415 - 4 MB, and 40 ms of the start
+
+    return HttpxUpstream(**kwargs)
+
+
 class UpstreamModule(containers.DeclarativeContainer):
     settings = di.Dependency(instance_of=dict)
     agent = di.Dependency(instance_of=str)
 
     lean = di.Object(LeanUpstream)
-    httpx = di.Object(HttpxUpstream)
+    httpx = di.Object(_httpx)
     upstreams = di.Singleton(_opened, settings, lean, httpx, agent)
