@@ -37,8 +37,8 @@ fix: $(DEV)  ## what a machine can repair
 lock: $(DEV)  ## resolve the dependencies again, for every platform, with hashes
 	scripts/lock $(BIN)/uv
 
-budget: $(RUN)  ## what each part of the hot path costs, in process
-	@$(BIN)/python -m scripts.budget
+budget: $(RUN)  ## what each part of the hot path costs, in process; its log lines go nowhere
+	@$(BIN)/python -m scripts.budget >/dev/null
 
 soak: $(DEV)  ## ten minutes of mixed traffic, then memory, sockets and every counter are looked at
 	@$(BIN)/python -m benchmarks.soak --minutes 10 $(ARGS)

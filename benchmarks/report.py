@@ -10,6 +10,7 @@ from benchmarks.results import Results
 from benchmarks.targets import TARGETS
 
 README = ROOT / "README.md"
+NOTES = ROOT / "benchmarks" / "NOTES.md"
 BEGIN, END = "<!-- benchmark -->", "<!-- /benchmark -->"
 DASH = "-"
 
@@ -196,7 +197,7 @@ def document(results: Results) -> str:
         "and highest in brackets. Ratios and differences are taken within a round; they and CPU figures are steadier\n"
         "than rates.\n\n"
         f"## Setup\n\n{setup(results)}\n## Targets\n\n{targets(results)}\n"
-        f"## Gateways\n\n{gateways(results)}\n## Loads\n\n{loads(results)}"
+        f"{NOTES.read_text()}\n## Gateways\n\n{gateways(results)}\n## Loads\n\n{loads(results)}"
     )
 
 

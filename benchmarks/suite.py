@@ -111,27 +111,52 @@ def install(gateways: Iterable[Gateway], scratch: Path, results: Results) -> lis
 def run_loads(bench: Bench, gateways: list[Gateway], options: Options, results: Results) -> None:
     """All gateways started first; each round runs each load on each of them in turn."""
     loads = [each for each in LOADS if options.wants(each.name)]
-    running: list[tuple[Gateway, Endpoint]] = []
+    running: dict[Gateway, Endpoint] = {}
     for gateway in gateways if loads else []:
         try:
-            endpoint = bench.start(gateway)
-            endpoint.wait()
-            bench.generator.run(endpoint, SATURATION, Span(0, options.seconds * WARM_UP))
-            settle(endpoint.process.pid, SETTLE_SECONDS)
+            running[gateway] = warm(bench, gateway, options)
         except (UnavailableError, WrongAnswerError) as error:
             results.gateways[gateway.name]["missing"] = str(error)
             say(f"  {gateway.name} is left out: {error}")
-        else:
-            running.append((gateway, endpoint))
     for number in range(options.rounds):
         for load in loads:
-            for gateway, endpoint in running:
+            for gateway in list(running):
                 if gateway.takes(load) and not results.over_capacity(load.name, gateway.name):
+                    endpoint = running[gateway] = alive(bench, gateway, running[gateway], options, results)
                     figures = run_load(bench, endpoint, load, options.span(load), results)
                     results.put(number, load.name, gateway.name, figures)
                     say(f"round {number + 1}/{options.rounds}  {load.name:<13} {gateway.name:<16} {brief(figures)}")
-    for _, endpoint in running:
+    for endpoint in running.values():
         bench.stop(endpoint)
+
+
+def warm(bench: Bench, gateway: Gateway, options: Options) -> Endpoint:
+    """The gateway, started and asked for a while; raises UnavailableError or WrongAnswerError."""
+    endpoint = bench.start(gateway)
+    endpoint.wait()
+    bench.generator.run(endpoint, SATURATION, Span(0, options.seconds * WARM_UP))
+    settle(endpoint.process.pid, SETTLE_SECONDS)
+    return endpoint
+
+
+def alive(bench: Bench, gateway: Gateway, endpoint: Endpoint, options: Options, results: Results) -> Endpoint:
+    """The same, or one started anew where it has ended by itself, which is said of it."""
+    if (status := endpoint.process.poll()) is None:
+        return endpoint
+    row = results.gateways[gateway.name]
+    row["on"] += f"; ended by itself with status {status}, and was started again"
+    say(f"  {gateway.name} has ended with status {status}: {plain_end(endpoint.log)}")
+    try:
+        return warm(bench, gateway, options)
+    except (UnavailableError, WrongAnswerError) as error:
+        say(f"  {gateway.name} does not start again: {error}")
+        return endpoint
+
+
+def plain_end(log: Path) -> str:
+    """What a process said last."""
+    lines = log.read_text(errors="replace").strip().splitlines()
+    return lines[-1] if lines else "it said nothing"
 
 
 def run_load(bench: Bench, endpoint: Endpoint, load: Load, span: Span, results: Results) -> Figures:
