@@ -38,7 +38,7 @@ class Shortcut:
             scope["litestar_app"] = self._app
             if self._door is None:
                 self._door = self._app.state.door
-            scope.setdefault("state", {})["door"] = self._door
+            scope["signalbox.door"] = self._door
             await answer(scope, receive, send)
 
     async def _walk(self, scope: Any, receive: Any, send: Any) -> None:

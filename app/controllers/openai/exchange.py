@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator
 from litestar.types import HTTPScope, Receive, Send
 
 from app.controllers.cache_controls import controls_of
-from app.controllers.door import REQUEST_ID, Door, ServerSide, send_whole, served_by
+from app.controllers.door import REQUEST_ID, Door, ServerSide, door_of, send_whole, served_by
 from app.controllers.errors import as_gateway_error
 from app.controllers.openai.errors import error_answer
 from app.controllers.openai.head import headers_in, lines_of
@@ -22,7 +22,7 @@ ROUTES = {operation: f"/v1/{operation}" for operation in Operation}
 
 
 async def exchange(operation: Operation, scope: HTTPScope, receive: Receive, send: Send) -> None:
-    door: Door = scope["state"].get("door") or scope["litestar_app"].state.door
+    door = door_of(scope)
     started = time.perf_counter()
     headers = dict(scope["headers"])
     request_id = door.request_id(headers.get(REQUEST_ID))
