@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.providers.events import LONGEST, EventCutter, payloads
+from app.providers.events import FINISH_REASON, LONGEST, USAGE, EventCutter, payloads, telling, tells
 
 TEXT = st.text(st.characters(blacklist_characters="\r\n", blacklist_categories=("Cs",)), max_size=40)
 LINE_END = st.sampled_from(["\n", "\r\n", "\r"])
@@ -102,3 +102,37 @@ def test_an_event_without_an_end_is_not_kept_for_ever() -> None:
     cutter.feed(b"x" * 20)
 
     assert cutter.too_long
+
+
+SAYING = b'data: {"choices":[{"delta":{"content":"x"},"finish_reason":null}],"usage":null}\n\n'
+ENDING = b'data: {"choices":[{"delta":{},"finish_reason":"stop"}],"usage":null}\n\n'
+BILLING = b'data: {"choices":[],"usage":{"prompt_tokens":1}}\n\n'
+
+
+@pytest.mark.parametrize(
+    ("events", "found"),
+    [
+        ([SAYING, SAYING], []),
+        ([ENDING], [0]),
+        ([SAYING, ENDING, SAYING, BILLING], [1, 3]),
+        ([ENDING, BILLING], [0, 1]),
+        ([SAYING.replace(b'"finish_reason":null', b'"finish_reason": null')], [0]),
+        ([b'data: {"choices":[{"delta":{"content":"say \\"usage\\""},"finish_reason":null}]}\n\n'], []),
+    ],
+)
+def test_events_that_tell_something_are_found_and_no_others(events: list[bytes], found: list[int]) -> None:
+    whole = b"".join(events)
+
+    spans = list(telling(whole, USAGE, FINISH_REASON))
+
+    assert [whole[begin:end] for begin, end in spans] == [events[place] for place in found]
+    assert (tells(whole, USAGE) or tells(whole, FINISH_REASON)) is bool(found)
+
+
+@given(st.lists(st.sampled_from([SAYING, ENDING, BILLING]), max_size=12))
+def test_whatever_is_between_them(events: list[bytes]) -> None:
+    whole = b"".join(events)
+
+    assert [whole[begin:end] for begin, end in telling(whole, USAGE, FINISH_REASON)] == [
+        each for each in events if each is not SAYING
+    ]
