@@ -60,65 +60,66 @@ def cost(part: Callable[[], object]) -> float:
     return max(min(round_of(part) for _ in range(ROUNDS)) - empty, 0.0)
 
 
-def parts(container: Container, door: Any) -> Iterator[tuple[str, Callable[[], object]]]:
+Parts = Iterator[tuple[str, Callable[[], object]]]
+
+REQUEST = LLMRequest.parse(Operation.CHAT, QUESTION)
+USAGE = TokenUsage(25, 200)
+REPLY = Reply(
+    body=ANSWER,
+    provider="mock",
+    model="mock-gpt",
+    usage=USAGE,
+    finish_reasons=("stop",),
+    complete=True,
+    cache=CacheStatus.MISS,
+    attempts="mock:ok",
+)
+OUTCOME = Outcome(
+    request_id="id",
+    caller="budget",
+    operation=Operation.CHAT,
+    model="mock-gpt",
+    stream=False,
+    seconds=0.01,
+    provider="mock",
+    place="mock",
+    cache=CacheStatus.MISS,
+    usage=USAGE,
+    attempts="mock:ok",
+    seconds_upstream=0.005,
+)
+
+
+def before_the_provider(door: Any) -> Parts:
     headers = dict(SENT)
     scope: Any = {"method": "POST", "headers": SENT}
-    request = LLMRequest.parse(Operation.CHAT, QUESTION)
-    task = asyncio.current_task()
-    assert task is not None
-    usage = TokenUsage(25, 200)
-    miss = CacheStatus.MISS
-    reply = Reply(body=ANSWER, provider="mock", model="mock-gpt", usage=usage, finish_reasons=("stop",), complete=True)
-    reply.cache, reply.attempts = miss, "mock:ok"
-    outcome = Outcome(
-        request_id="id",
-        caller="budget",
-        operation=Operation.CHAT,
-        model="mock-gpt",
-        stream=False,
-        seconds=0.01,
-        provider="mock",
-        place="mock",
-        cache=miss,
-        usage=usage,
-        attempts="mock:ok",
-        seconds_upstream=0.005,
-    )
-    metrics, journal, health = (
-        each() for each in (container.monitoring.metrics, container.monitoring.journal, container.monitoring.health)
-    )
-    (caching, _), drain = container.services.stages(), container.services.drain()
-    (provider,) = container.upstream.adapters()
-
     yield "key, host, origin, size", lambda: door.admit(scope, dict(SENT))
     yield "the question's fields", lambda: LLMRequest.parse(Operation.CHAT, QUESTION)
-    yield "cache controls", lambda: controls_of(headers, request)
-    yield "cache key", lambda: key_of(request, tenant="budget")
-    yield "storing the answer", lambda: caching._store(b"k" * 32, reply, ANSWER, stream=False, ttl=60)
-    yield "the question for the provider", lambda: request.to_json(model="mock-gpt")
-    yield "the answer's usage and end", lambda: provider._reader.whole(Operation.CHAT, ANSWER, reply)
-    yield (
-        "metrics of an attempt, and health",
-        lambda: (
-            metrics.attempted("mock", 0.01),
-            health.attempted("mock", None, hurts=False),
-        ),
-    )
-    yield "metrics of a call", lambda: metrics.call_settled(outcome)
-    yield (
-        "calls in flight",
-        lambda: (
-            metrics.moved("", "none"),
-            metrics.moved("none", "mock"),
-            metrics.moved("mock", ""),
-            drain.enter(task),
-            drain.leave(task),
-            Presence(task),
-        ),
-    )
+    yield "cache controls", lambda: controls_of(headers, REQUEST)
+    yield "cache key", lambda: key_of(REQUEST, tenant="budget")
+    yield "the question for the provider", lambda: REQUEST.to_json(model="mock-gpt")
+
+
+def after_it(container: Container, door: Any) -> Parts:
+    task = asyncio.current_task()
+    assert task is not None
+    metrics, journal = container.monitoring.metrics(), container.monitoring.journal()
+    (caching, _), drain, health = container.services.stages(), container.services.drain(), container.monitoring.health()
+    (provider,) = container.upstream.adapters()
+    reader = provider._reader
+    yield "the answer's usage and end", lambda: reader.whole(Operation.CHAT, ANSWER, REPLY)
+    yield "storing the answer", lambda: caching._store(b"k" * 32, REPLY, ANSWER, stream=False, ttl=60)
+    yield "metrics of an attempt", lambda: metrics.attempted("mock", 0.01)
+    yield "health", lambda: health.attempted("mock", None, hurts=False)
+    yield "metrics of a call", lambda: metrics.call_settled(OUTCOME)
     yield "metrics of an answer", lambda: door.answered("POST", "/v1/chat/completions", 200)
-    yield "log line", lambda: journal.record(outcome)
-    yield "request id and head", lambda: lines_of(reply, request_id=door.request_id(None), started=0.0)
+    yield "log line", lambda: journal.record(OUTCOME)
+    yield "request id and head", lambda: lines_of(REPLY, request_id=door.request_id(None), started=0.0)
+    yield "calls in flight", lambda: (drain.enter(task), drain.leave(task), Presence(task))
+    yield (
+        "where a call is",
+        lambda: (metrics.moved("", "none"), metrics.moved("none", "mock"), metrics.moved("mock", "")),
+    )
 
 
 async def main() -> None:
@@ -126,7 +127,8 @@ async def main() -> None:
     app = create_server(container)._app
     async with app.lifespan():
         total = 0.0
-        for name, part in parts(container, app.state.door):
+        door = app.state.door
+        for name, part in [*before_the_provider(door), *after_it(container, door)]:
             spent = cost(part)
             total += spent
             print(f"{spent:7.2f}  {name}", file=sys.stderr)
