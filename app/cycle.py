@@ -16,6 +16,7 @@ from app.domain.errors import GatewayError
 LEGAL = bytes(each for each in range(256) if each in b"\t\r\n" or (each > 31 and each != 127))
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 LONGEST_KNOWN = 256
+ANY_LENGTH = -(2**63)
 LONGEST_JOINED = 16 * 1024
 BROKEN = b"Internal Server Error"
 
@@ -168,10 +169,15 @@ class Cycle:
         self._news = False
         if self.disconnected or self.response_complete:
             return {"type": "http.disconnect"}
+        return {"type": "http.request", "body": self._taken(), "more_body": self.more_body}
+
+    def _taken(self) -> bytes:
         body = b"".join(self._pieces)
         self._pieces = []
+        if self._size > HIGH_WATER_LIMIT:
+            self._flow.resume_reading()  # or nobody would see the client leave
         self._size = 0
-        return {"type": "http.request", "body": body, "more_body": self.more_body}
+        return body
 
     async def send(self, message: Any) -> None:
         if self._flow.write_paused and not self.disconnected:
@@ -187,10 +193,7 @@ class Cycle:
         """The body of the request, where all of it is here already: that spares the hot routes a `receive`."""
         if self.more_body or self.disconnected or self.expects_continue:
             return None
-        body = b"".join(self._pieces)
-        self._pieces = []
-        self._size = 0
-        return body
+        return self._taken()
 
     def answer(self, status: int, lines: bytes, body: bytes) -> bool:
         """The whole answer in one go, `lines` being whole header lines; False where it has to be sent as ASGI wants it.
@@ -236,7 +239,9 @@ class Cycle:
                 self._expected = int(value)
             elif name == b"connection" and value == b"close":
                 self.keep_alive = False
-        if self.chunked is None and self.scope["method"] != "HEAD" and status not in {204, 304}:
+        if self.chunked is None and self.scope["http_version"] == "1.0":  # it ends with the connection: RFC 9112 §6.1
+            self._expected = ANY_LENGTH
+        elif self.chunked is None and self.scope["method"] != "HEAD" and status not in {204, 304}:
             self.chunked = True
             headers.append((b"transfer-encoding", b"chunked"))
         lines = b"".join([b"%b: %b\r\n" % header for header in headers])
@@ -253,7 +258,7 @@ class Cycle:
         elif self.chunked:
             chunk = b"%x\r\n%b\r\n" % (len(body), body) if body else b""
             body = chunk if more else chunk + b"0\r\n\r\n"
-        else:
+        elif self._expected != ANY_LENGTH:
             self._expected -= len(body)
         head = self._head
         if head:
@@ -265,7 +270,7 @@ class Cycle:
             self._finish()
 
     def _finish(self) -> None:
-        if self._expected != 0:
+        if self._expected not in {0, ANY_LENGTH}:
             raise RuntimeError("the body is not as long as its head said")
         self.response_complete = True
         self.wake()

@@ -65,6 +65,8 @@ class Front(HttpToolsProtocol):
         self.begun = False
         self.deaf = False
         self.arrived = 0
+        self.unweighed = False
+        """Its beginning came behind another request, and was not counted in `arrived`."""
         self.silent_bytes = 0
         self.told = False
         self.refusal: GatewayError | None = None
@@ -121,6 +123,7 @@ class Front(HttpToolsProtocol):
         self.headers = []
         self.expect_100_continue = False
         self.begun = True
+        self.unweighed = self.told
         self._await_head()
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -135,11 +138,11 @@ class Front(HttpToolsProtocol):
         headers.append((name, value))
 
     def on_headers_complete(self) -> None:
-        if self.arrived > self.limits.head_bytes and self._weight() > self.limits.head_bytes:
+        most = self.limits.head_bytes
+        if (self.arrived > most or self.unweighed) and self._weight() > most:
             self._too_large()
         self.due = self.loop.time() + self.limits.body_seconds
-        self.waiting_for_head = False
-        self.told = True
+        self.waiting_for_head, self.told = False, True
         parser, before = self.parser, self.cycle
         version = parser.get_http_version()
         path, raw_path, query = target_of(self.url)

@@ -33,10 +33,7 @@ class Lookups:
         if not self._line or len(self._line[-1].wanted) >= KEYS_PER_READ:
             self._line.append(_Batch(loop.time() + self._timeout, {}))
             if self._readers < READS_IN_FLIGHT:
-                self._readers += 1
-                task = loop.create_task(self._work())
-                self._tasks.add(task)
-                task.add_done_callback(self._tasks.discard)
+                self._start()
         future: Future = loop.create_future()
         self._line[-1].wanted.setdefault(key, []).append(future)
         return future
@@ -47,6 +44,12 @@ class Lookups:
             task.cancel()
         while self._line:
             self._line.popleft().answer(repeat(None))
+
+    def _start(self) -> None:
+        self._readers += 1
+        task = asyncio.get_running_loop().create_task(self._work())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def _work(self) -> None:
         """Deadlines grow along the line, so a reader is free before what it takes next is too late."""
@@ -60,6 +63,8 @@ class Lookups:
                     batch.answer(values)
         finally:
             self._readers -= 1
+            if self._line:  # it was cut short, and those in line have nobody else
+                self._start()
 
 
 class _Batch(NamedTuple):

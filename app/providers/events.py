@@ -24,14 +24,16 @@ def telling(events: bytes, *marks: bytes) -> Iterator[tuple[int, int]]:
     for mark in marks:
         null = mark + b":null"
         events = events.replace(null, b" " * len(null))
-    start = 0
-    while places := [at for mark in marks if (at := events.find(mark, start)) >= 0]:
-        first = min(places)
-        before = events.rfind(b"\n\n", start, first)
-        begin = start if before < 0 else before + 2
+    places = {mark: at for mark in marks if (at := events.find(mark)) >= 0}
+    while places:
+        first = min(places.values())
+        before = events.rfind(b"\n\n", 0, first)
         after = events.find(b"\n\n", first)
-        start = len(events) if after < 0 else after + 2
-        yield begin, start
+        end = len(events) if after < 0 else after + 2
+        yield (0 if before < 0 else before + 2), end
+        # only what was passed is looked for again: else the time would grow with the square of the length
+        found = {mark: events.find(mark, end) if at < end else at for mark, at in places.items()}
+        places = {mark: at for mark, at in found.items() if at >= 0}
 
 
 class EventCutter:

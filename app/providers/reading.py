@@ -13,6 +13,8 @@ from app.providers.errors import ErrorReader
 from app.providers.events import ERROR, FINISH_REASON, USAGE, payloads, telling, tells
 
 MOST_TOKENS = 10**12
+MOST_DOLLARS = 10**9
+"""In nano dollars it still fits into the 64 bits that a stored answer has for it."""
 
 
 class _Choice(Struct):
@@ -131,7 +133,7 @@ def _believable(said: _Usage | None) -> TokenUsage:
     prompt, completion, cost = said.prompt_tokens or 0, said.completion_tokens or 0, said.cost
     if not (0 <= prompt < MOST_TOKENS and 0 <= completion < MOST_TOKENS):
         prompt, completion = min(max(prompt, 0), MOST_TOKENS), min(max(completion, 0), MOST_TOKENS)
-    nano = None if cost is None or not 0 <= cost < MOST_TOKENS else round(cost * 1e9)
+    nano = None if cost is None or not 0 <= cost < MOST_DOLLARS else round(cost * 1e9)
     return TokenUsage(int(prompt), int(completion), nano)
 
 

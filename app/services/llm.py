@@ -5,6 +5,8 @@ import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 
+import structlog
+
 from app.domain.controls import AS_CONFIGURED, CacheControls
 from app.domain.errors import CallerGoneError, CancelledByShutdownError, Failure, GatewayError, word_of
 from app.domain.llm import LLMRequest, Reply
@@ -15,6 +17,8 @@ from app.services.drain import Drain
 from app.services.observers import Observer
 from app.services.presence import Presence
 from app.services.stages.base import Call, Handler, Stage, chain
+
+logger = structlog.get_logger("signalbox.calls")
 
 
 class LLMService:
@@ -71,15 +75,13 @@ class LLMService:
                         tap.saw(event)
                     yield event
         except BaseException as error:  # noqa: BLE001 - it is raised again, or what it became
-            for tap in call.taps:
-                tap.ended(error)
+            _end_taps(call, error)
             ended = self._ended(call, reply, error, first)
             try:
                 raise ended from ended.__cause__
             finally:
                 del ended
-        for tap in call.taps:
-            tap.ended(None)
+        _end_taps(call, None)
         self._settle(call, reply, time.perf_counter() - call.started, _gone(call), first=first)
 
     def _ended(
@@ -124,6 +126,15 @@ class LLMService:
         )  # fmt: skip # by place: names would cost a microsecond
         for observer in self._observers:
             observer.ended(outcome)
+
+
+def _end_taps(call: Call, error: BaseException | None) -> None:
+    """Before the call is settled, and whatever they do: it is settled all the same."""
+    for tap in call.taps:
+        try:
+            tap.ended(error)
+        except Exception:
+            logger.exception("a tap failed")
 
 
 def _gone(call: Call) -> Failure | None:

@@ -189,6 +189,19 @@ def test_a_caller_who_leaves_before_the_answer_ends_the_upstream_call(
     assert len(provider.seen(model)["requests"]) == 1
 
 
+@pytest.mark.parametrize("length", [100_000, 300_000, 1_000_000])
+def test_a_caller_who_leaves_is_noticed_however_long_the_question(
+    resilient: GatewayProcess, provider: ProviderProcess, model: str, length: int
+) -> None:
+    provider.script(model, [HANG])
+    body = {"model": f"patient/{model}", "messages": [{"role": "user", "content": "x" * length}]}
+
+    with ask_and_wait(resilient, body, request_id=model):
+        eventually(lambda: provider.seen(model)["requests"], "the provider is asked")
+
+    eventually(lambda: provider.seen(model)["left"] == 1, "the provider is hung up on")
+
+
 @pytest.mark.parametrize("step", [HANG, NEVER], ids=["silent", "talking"])
 def test_a_caller_who_leaves_in_mid_stream_ends_the_upstream_call(
     resilient: GatewayProcess, provider: ProviderProcess, model: str, step: dict[str, Any]

@@ -20,6 +20,7 @@ class Transport(asyncio.Transport):
         super().__init__()
         self.writes: list[bytes] = []
         self.closed = False
+        self.paused = False
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         self.writes.append(bytes(data))
@@ -34,10 +35,10 @@ class Transport(asyncio.Transport):
         self.closed = True
 
     def pause_reading(self) -> None:
-        return None
+        self.paused = True
 
     def resume_reading(self) -> None:
-        return None
+        self.paused = False
 
 
 def front(app: Any) -> tuple[Front, Transport]:
@@ -214,3 +215,46 @@ async def test_a_request_leaves_nothing_to_the_garbage_collector() -> None:
     finally:
         gc.enable()
     assert len(transport.writes) == 53
+
+
+async def test_who_sent_a_long_body_is_still_seen_to_leave() -> None:
+    async def hot(scope: Any, receive: Any, send: Any) -> None:
+        served = scope["extensions"]["signalbox"]
+        body = served.whole_body() if scope["path"] == "/whole" else (await receive())["body"]
+        assert len(body) == 200_000
+        served.answer(200, b"", b"")
+
+    for path in (b"/whole", b"/received"):
+        protocol, transport = front(hot)
+        protocol.data_received(b"POST %b HTTP/1.1\r\nhost: x\r\ncontent-length: 200000\r\n\r\n" % path + b"x" * 200_000)
+        assert transport.paused
+        await asyncio.sleep(0.01)
+        assert transport.writes
+        assert not transport.paused
+
+
+async def test_a_head_that_begins_behind_another_request_is_weighed_too() -> None:
+    protocol, transport = front(answer)
+
+    protocol.data_received(b"GET /a HTTP/1.1\r\nhost: x\r\n\r\nGET /b HTTP/1.1\r\nhost: x\r\nx: " + b"y" * 30_000)
+    await asyncio.sleep(0.01)
+    protocol.data_received(b"y" * 20_000 + b"\r\n\r\n")
+    await asyncio.sleep(0.01)
+
+    assert [written[:12] for written in transport.writes] == [b"HTTP/1.1 200", b"HTTP/1.1 431"]
+
+
+async def test_a_stream_for_http_1_0_ends_with_its_connection() -> None:
+    async def stream(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        for piece in (b"one", b"two", b""):
+            await send({"type": "http.response.body", "body": piece, "more_body": bool(piece)})
+
+    protocol, transport = front(stream)
+
+    protocol.data_received(b"GET / HTTP/1.0\r\n\r\n")
+    await asyncio.sleep(0.01)
+
+    assert b"".join(transport.writes).endswith(b"\r\nconnection: close\r\n\r\nonetwo")
+    assert b"chunked" not in transport.writes[0]
+    assert transport.closed

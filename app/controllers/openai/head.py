@@ -41,7 +41,7 @@ def headers_in(lines: bytes) -> Headers:
 
 @lru_cache(1024)
 def _lasting(provider: str, model: str, cache: CacheStatus, attempts: str, whole: bool) -> bytes:  # noqa: FBT001 - a key
-    """What the answers of one model have in common; raises ValueError for what cannot stand in a header."""
+    """What the answers of one model have in common; what cannot stand in a header is a question mark there."""
     headers = {"x-signalbox-provider": provider, "x-signalbox-model": model, "x-signalbox-cache": cache}
     if attempts:
         headers["x-signalbox-attempts"] = attempts
@@ -49,7 +49,5 @@ def _lasting(provider: str, model: str, cache: CacheStatus, attempts: str, whole
         headers["cache-status"] = _CACHE_STATUS[cache]
     if whole and cache in SERVED_AGAIN:
         headers["x-signalbox-cost"] = "0"
-    if not all(value.isprintable() for value in headers.values()):
-        raise ValueError("a name with a control character in it")
-    lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    lines = "".join(f"{name}: {value if value.isprintable() else '?'}\r\n" for name, value in headers.items())
     return (WHOLE if whole else STREAM) + lines.encode("ascii", "replace")

@@ -69,6 +69,7 @@ def test_usage_is_brought_to_what_can_be(said: bytes, usage: TokenUsage) -> None
         ("-1", None),
         ("null", None),
         ("1e300", None),
+        ("5e10", None),
     ],
 )
 def test_the_cost_is_kept_in_billionths_of_a_dollar(cost: str, nano: int | None) -> None:

@@ -157,3 +157,24 @@ async def test_no_call_begins_once_draining_has() -> None:
 
     assert caught.value.retry_after
     assert observer.outcomes == []
+
+
+async def test_a_tap_that_fails_costs_nobody_the_settlement() -> None:
+    class Failing:
+        def saw(self, events: bytes) -> None:
+            return None
+
+        def ended(self, error: BaseException | None) -> None:
+            raise OverflowError
+
+    class Tapped(Dispatch):
+        async def __call__(self, call: Call) -> Reply:
+            call.taps.append(Failing())
+            return await super().__call__(call)
+
+    llm, observer, drain = service(Tapped())
+
+    await run(llm)
+
+    assert [each.error for each in observer.outcomes] == [None]
+    assert await drain.empty(within=0)
