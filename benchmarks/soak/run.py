@@ -82,7 +82,7 @@ class Soak:
         finally:
             sampling.cancel()
         seconds, requests = time.monotonic() - started, self.ledger.requests - done
-        after = await self._rest()
+        after = await self._rest(before.holding.descriptors)
         return Result(requests, seconds, before, after, self.samples, await self._differences())
 
     async def _drive(self, plays: Iterable[Play], until: float = float("inf")) -> None:
@@ -96,10 +96,15 @@ class Soak:
                 seconds = time.monotonic() - started
                 self._say(f"{seconds:5.0f} s  {self.ledger.requests:>8} requests  {self.samples[-1].memory.pss} kB")
 
-    async def _rest(self) -> Rest:
-        """Once all callers have hung up, and the connections kept to providers were closed as unused."""
+    async def _rest(self, held: int | None = None) -> Rest:
+        """Once all callers have hung up, and the connections kept to providers were closed as unused.
+
+        A socket that was reset is out of the kernel's table before its descriptor is closed, so what was `held`
+        before is waited for too.
+        """
         for _ in range(int(REST_SECONDS / LOOK_SECONDS)):
-            if (holding := holding_of(self.gateway.pid)).sockets == AT_REST:
+            holding = holding_of(self.gateway.pid)
+            if holding.sockets == AT_REST and (held is None or holding.descriptors <= held):
                 break
             await asyncio.sleep(LOOK_SECONDS)
         return Rest(holding, await self.gateway.census(), memory_of(self.gateway.pid))
