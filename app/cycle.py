@@ -86,7 +86,7 @@ class Cycle:
         "scope",
         "task",
         "transport",
-    )  # fmt: skip
+    )
 
     def __init__(  # noqa: PLR0913 - what a request has to do with
         self,

@@ -92,56 +92,56 @@ class GatewayError(Exception):
 class RequestError(
     GatewayError,
     word="invalid_request", status=400, type="invalid_request_error", code="invalid_request", fallback=False,
-):  # fmt: skip
+):  # fmt: skip # a row of the table
     """The caller must change something before asking again."""
 
 
 class InvalidRequestError(
     RequestError,
     word="invalid_request", status=400, type="invalid_request_error", code="invalid_request", fallback=False,
-):  # fmt: skip
+):  # fmt: skip # a row of the table
     pass
 
 
 class AuthenticationError(
     RequestError,
     word="authentication", status=401, type="invalid_request_error", code="invalid_api_key", fallback=False,
-):  # fmt: skip
+):  # fmt: skip # a row of the table
     pass
 
 
 class PermissionDeniedError(
     RequestError,
     word="permission", status=403, type="permission_error", code="permission_denied", fallback=False,
-):  # fmt: skip
+):  # fmt: skip # a row of the table
     pass
 
 
 class NotFoundError(
     RequestError,
     word="not_found", status=404, type="invalid_request_error", code="not_found", fallback=False,
-):  # fmt: skip
+):  # fmt: skip # a row of the table
     pass
 
 
 class NotCachedError(
     NotFoundError,
     word="not_found", status=504, type="invalid_request_error", code="not_found", fallback=False,
-):  # fmt: skip
+):  # fmt: skip # a row of the table
     """`only-if-cached` and nothing stored: 504 by RFC 9111 §5.2.1.7."""
 
 
 class ModelNotFoundError(
     NotFoundError,
     word="model_not_found", status=404, type="invalid_request_error", code="model_not_found", fallback=False,
-):  # fmt: skip
+):  # fmt: skip # a row of the table
     pass
 
 
 class MethodNotAllowedError(
     RequestError,
     word="method_not_allowed", status=405, type="invalid_request_error", code="method_not_allowed", fallback=False,
-):  # fmt: skip
+):  # fmt: skip # a row of the table
     def __init__(self, message: str, *, allow: str) -> None:
         super().__init__(message)
         self.allow = allow
@@ -150,70 +150,70 @@ class MethodNotAllowedError(
 class RequestTimeoutError(
     RequestError,
     word="request_timeout", status=408, type="invalid_request_error", code="request_timeout", fallback=False,
-):  # fmt: skip
+):  # fmt: skip # a row of the table
     pass
 
 
 class PayloadTooLargeError(
     RequestError,
     word="payload_too_large", status=413, type="invalid_request_error", code="payload_too_large", fallback=False,
-):  # fmt: skip
+):  # fmt: skip # a row of the table
     pass
 
 
 class HeaderTooLargeError(
     PayloadTooLargeError,
     word="payload_too_large", status=431, type="invalid_request_error", code="payload_too_large", fallback=False,
-):  # fmt: skip
+):  # fmt: skip # a row of the table
     pass
 
 
 class UnsupportedEncodingError(
     RequestError,
     word="unsupported_encoding", status=415, type="invalid_request_error", code="unsupported_encoding", fallback=False,
-):  # fmt: skip
+):  # fmt: skip # a row of the table
     pass
 
 
 class CapacityError(
     GatewayError,
     word="overloaded", status=503, type="overloaded_error", code="overloaded", fallback=False,
-):  # fmt: skip
+):  # fmt: skip # a row of the table
     """We cannot take it now; asking again after `retry_after` may help."""
 
 
 class QueueTimeoutError(
     CapacityError,
     word="queue_timeout", status=503, type="overloaded_error", code="queue_timeout", fallback=False,
-):  # fmt: skip
+):  # fmt: skip # a row of the table
     """All connections to the provider stayed busy for too long: our limit, not the provider's failure."""
 
 
 class ShuttingDownError(
     CapacityError,
     word="shutting_down", status=503, type="overloaded_error", code="shutting_down", fallback=False,
-):  # fmt: skip
+):  # fmt: skip # a row of the table
     pass
 
 
 class NoTargetError(
     CapacityError,
     word="no_target", status=503, type="overloaded_error", code="no_target", fallback=False,
-):  # fmt: skip
+):  # fmt: skip # a row of the table
     pass
 
 
 class CallerGoneError(
     GatewayError,
     word="client_disconnected", status=499, type="overloaded_error", code="client_disconnected", fallback=False,
-):  # fmt: skip
+):  # fmt: skip # a row of the table
     """Only ever logged and counted: there is nobody to tell."""
 
 
 class CancelledByShutdownError(
     CapacityError,
     word="cancelled_by_shutdown", status=503, type="overloaded_error", code="cancelled_by_shutdown", fallback=False,
-):  # fmt: skip
+):  # fmt: skip # a row of the table
     """Cut at the end of draining; in mid-stream it is the last event."""
 
 

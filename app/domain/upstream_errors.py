@@ -8,7 +8,7 @@ from app.domain.errors import GatewayError
 class UpstreamError(
     GatewayError,
     word="upstream_error", status=502, type="upstream_error", code="upstream_error", fallback=True,
-):  # fmt: skip
+):  # fmt: skip # a row of the table
     """A provider failed. `retry`: the same target may be asked again; `fallback`: the next one may.
 
     `hurts` says whether it tells against the provider's health: what a caller did wrong does not.
@@ -27,7 +27,7 @@ class UpstreamError(
 class UpstreamFailedError(
     UpstreamError,
     word="upstream_error", status=502, type="upstream_error", code="upstream_error", fallback=True,
-):  # fmt: skip
+):  # fmt: skip # a row of the table
     """It said so itself: 500, 502, 503 or 529."""
 
     retry = True
@@ -36,7 +36,7 @@ class UpstreamFailedError(
 class UpstreamConnectError(
     UpstreamError,
     word="upstream_connect", status=502, type="upstream_error", code="upstream_connect", fallback=True,
-):  # fmt: skip
+):  # fmt: skip # a row of the table
     """The request never reached it."""
 
     retry = True
@@ -45,42 +45,42 @@ class UpstreamConnectError(
 class UpstreamTimeoutError(
     UpstreamError,
     word="upstream_timeout", status=504, type="upstream_error", code="upstream_timeout", fallback=True,
-):  # fmt: skip
+):  # fmt: skip # a row of the table
     pass
 
 
 class UpstreamMalformedError(
     UpstreamError,
     word="upstream_malformed", status=502, type="upstream_error", code="upstream_malformed", fallback=True,
-):  # fmt: skip
+):  # fmt: skip # a row of the table
     pass
 
 
 class UpstreamTruncatedError(
     UpstreamError,
     word="upstream_truncated", status=502, type="upstream_error", code="upstream_truncated", fallback=True,
-):  # fmt: skip
+):  # fmt: skip # a row of the table
     pass
 
 
 class UpstreamEmptyError(
     UpstreamError,
     word="upstream_empty", status=502, type="upstream_error", code="upstream_empty", fallback=True,
-):  # fmt: skip
+):  # fmt: skip # a row of the table
     pass
 
 
 class UpstreamAuthError(
     UpstreamError,
     word="upstream_auth", status=502, type="upstream_error", code="upstream_auth", fallback=True,
-):  # fmt: skip
+):  # fmt: skip # a row of the table
     """Our credentials were refused: never the caller's 401."""
 
 
 class UpstreamRateLimitedError(
     UpstreamError,
     word="upstream_rate_limited", status=429, type="upstream_error", code="upstream_rate_limited", fallback=True,
-):  # fmt: skip
+):  # fmt: skip # a row of the table
     """Asked again only when it says when."""
 
     hurts = False
@@ -93,7 +93,7 @@ class UpstreamRateLimitedError(
 class UpstreamRejectedError(
     UpstreamError,
     word="upstream_rejected", status=400, type="invalid_request_error", code="invalid_request", fallback=False,
-):  # fmt: skip
+):  # fmt: skip # a row of the table
     """The caller's fault, told in the provider's own words: its status, type, code and param."""
 
     hurts = False
@@ -118,12 +118,12 @@ class UpstreamRejectedError(
 class UpstreamNotFoundError(
     UpstreamRejectedError,
     word="upstream_rejected", status=404, type="invalid_request_error", code="not_found", fallback=True,
-):  # fmt: skip
+):  # fmt: skip # a row of the table
     """The model is unknown to this provider; the next one may know it."""
 
 
 class ContextLengthError(
     UpstreamRejectedError,
     word="context_length", status=400, type="invalid_request_error", code="context_length_exceeded", fallback=False,
-):  # fmt: skip
+):  # fmt: skip # a row of the table
     """Too long for this target; one with a larger window may take it once windows are known."""

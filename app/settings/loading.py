@@ -141,7 +141,7 @@ def _decode(kind: type[Any], value: Any) -> Any:
         if not isinstance(value, str):
             raise msgspec.ValidationError("Expected `str`")
         return Secret(value)
-    raise NotImplementedError(kind)
+    raise NotImplementedError(kind)  # what msgspec wants of a hook for a type it does not know
 
 
 def effective(loaded: Loaded) -> list[tuple[str, str, str]]:

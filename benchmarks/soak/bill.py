@@ -119,9 +119,19 @@ def expected(name: str, number: int, case: Case) -> Line:
         return Line("refused", id_, case.status, route=case.route, code=case.code)
     prompt, completion = case.tokens(number)
     return Line(
-        "call", id_, case.status, case.key, case.operation, case.model, case.provider, case.stream, case.cache,
-        ",".join(case.attempts), prompt, completion,
-    )  # fmt: skip
+        "call",
+        id_,
+        case.status,
+        case.key,
+        case.operation,
+        case.model,
+        case.provider,
+        case.stream,
+        case.cache,
+        ",".join(case.attempts),
+        prompt,
+        completion,
+    )
 
 
 def as_line(name: str, number: int) -> bytes:

@@ -50,9 +50,15 @@ def failed(model: str, code: int, status: str, *attempts: str, stream: bool = Fa
     """An error of the provider's, told as such; the last attempt is what the caller hears of."""
     provider = attempts[-1].partition(":")[0]
     return Case(
-        model=model, code=code, status=status, provider=provider, attempts=attempts, stream=stream, used=False,
+        model=model,
+        code=code,
+        status=status,
+        provider=provider,
+        attempts=attempts,
+        stream=stream,
+        used=False,
         stored=False,
-    )  # fmt: skip
+    )
 
 
 def refused(code: int, status: str, **fields: object) -> Case:
@@ -88,22 +94,37 @@ ALONE = {
     "cut": failed("main/cuts", 502, "upstream_truncated", "main:upstream_truncated"),
     "late": failed("hasty/holds", 504, "upstream_timeout", "hasty:upstream_timeout"),
     "cut-stream": Case(
-        model="main/cuts", stream=True, status="upstream_truncated", told=False, used=False, stored=False,
+        model="main/cuts",
+        stream=True,
+        status="upstream_truncated",
+        told=False,
+        used=False,
+        stored=False,
         attempts=("main:upstream_truncated",),
     ),
     "unknown-model": Case(
-        model="nobody-has-it", code=404, status="model_not_found", provider="none", attempts=(), used=False,
+        model="nobody-has-it",
+        code=404,
+        status="model_not_found",
+        provider="none",
+        attempts=(),
+        used=False,
         stored=False,
     ),
     "only-if-cached": Case(
-        code=504, status="not_found", provider="none", attempts=(), used=False, stored=False,
+        code=504,
+        status="not_found",
+        provider="none",
+        attempts=(),
+        used=False,
+        stored=False,
         fields=("cache-control: only-if-cached",),
     ),
     "wrong-key": refused(401, "authentication", key="nobody"),
     "malformed": refused(400, "invalid_request", model="main/well"),
     "no-such-path": refused(404, "not_found", route="unmatched"),
     "no-such-method": refused(405, "method_not_allowed", method="PUT"),
-}  # fmt: skip
+}
 """What one caller does alone, reading each answer to its end."""
 
 AGAIN = {
@@ -115,17 +136,27 @@ AGAIN = {
 }
 LEFT = {
     "left": Case(
-        model="main/holds", code=NOBODY, status="client_disconnected", told=False, used=False, stored=False,
+        model="main/holds",
+        code=NOBODY,
+        status="client_disconnected",
+        told=False,
+        used=False,
+        stored=False,
         attempts=("main:client_disconnected",),
     ),
     "left-stream": left(model="main/holds", used=False, stored=False),
     "left-stalled": left(model="main/floods", used=False, stored=False),
     "left-waiting": Case(
-        model="main/postpones", code=NOBODY, status="client_disconnected", told=False, used=False, stored=False,
+        model="main/postpones",
+        code=NOBODY,
+        status="client_disconnected",
+        told=False,
+        used=False,
+        stored=False,
         attempts=("main:upstream_rate_limited",),
     ),
     "left-body": refused(NOBODY, "client_disconnected"),
-}  # fmt: skip
+}
 SHARED = {
     "leader": Case(model="main/waits", stream=True),
     "follower": Case(model="main/waits", stream=True, cache="coalesced", attempts=()),
@@ -134,12 +165,23 @@ SHARED = {
     "leader-of-none": left(model="main/holds", used=False, stored=False),
     "last-follower-left": left(model="main/holds", cache="coalesced", attempts=(), used=False, stored=False),
     "leader-cut": Case(
-        model="main/breaks", stream=True, status="upstream_truncated", told=False, used=False, stored=False,
+        model="main/breaks",
+        stream=True,
+        status="upstream_truncated",
+        told=False,
+        used=False,
+        stored=False,
         attempts=("main:upstream_truncated",),
     ),
     "follower-cut": Case(
-        model="main/breaks", stream=True, status="upstream_truncated", told=False, used=False, stored=False,
-        cache="coalesced", attempts=(),
+        model="main/breaks",
+        stream=True,
+        status="upstream_truncated",
+        told=False,
+        used=False,
+        stored=False,
+        cache="coalesced",
+        attempts=(),
     ),
-}  # fmt: skip
+}
 CASES = ALONE | AGAIN | LEFT | SHARED

@@ -110,10 +110,22 @@ class Provider:
         self._behaviours: dict[str, Callable[[Question, Line], Awaitable[bool]]] = {
             name: getattr(self, f"_{name}")
             for name in (
-                "well", "fails", "recovers", "limits", "returns", "resets", "garbles", "empties", "cuts", "holds",
-                "waits", "breaks", "floods", "postpones",
+                "well",
+                "fails",
+                "recovers",
+                "limits",
+                "returns",
+                "resets",
+                "garbles",
+                "empties",
+                "cuts",
+                "holds",
+                "waits",
+                "breaks",
+                "floods",
+                "postpones",
             )
-        }  # fmt: skip
+        }
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         line = Line(reader, writer)

@@ -195,14 +195,14 @@ class H2Origin:
 class TranslatedOrigin(H2Origin):
     """Its `script` is one of HTTP/1.1, as `tests.support.origin` has them; what it writes goes out in frames."""
 
-    script: Script  # type: ignore[assignment]
+    script: Script  # type: ignore[assignment] # of another kind than its base has
 
     async def run(self, call: Call) -> None:
         reader = asyncio.StreamReader()
         reader.feed_data(b"POST / HTTP/1.1\r\ncontent-length: %d\r\n\r\n" % len(call.body) + call.body)
         reader.feed_eof()
         with suppress(asyncio.IncompleteReadError):  # it asked for the next call, which has a stream of its own
-            await self.script(reader, _Writer(call))  # type: ignore[arg-type]
+            await self.script(reader, _Writer(call))  # type: ignore[arg-type] # it stands in for a StreamWriter
 
 
 class _Writer:

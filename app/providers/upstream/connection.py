@@ -62,7 +62,7 @@ class Connection(asyncio.Protocol):
         "headers",
         "reused",
         "status",
-    )  # fmt: skip
+    )
 
     def __init__(self, pool: Owner) -> None:
         self._pool = pool

@@ -15,10 +15,26 @@ OURS = {"model", "messages", "stream", "stream_options", "cache"}
 NAMES = st.text("abcdefgh_XYZ09 é", min_size=1, max_size=8).filter(lambda name: name not in OURS)
 VALUES = st.sampled_from(
     [
-        "1e2", "1E+2", "-0", "-0.0", "1.50", "0.1000", "12345678901234567890123", "true", "null", '""', '"\\u00e9\\/"',
-        '"é"', '"a\\"}b"', "[1 ,  2]", '{ "a" : null }', '{"a":1,"a":2}', "[\n]", "[[],{}]",
+        "1e2",
+        "1E+2",
+        "-0",
+        "-0.0",
+        "1.50",
+        "0.1000",
+        "12345678901234567890123",
+        "true",
+        "null",
+        '""',
+        '"\\u00e9\\/"',
+        '"é"',
+        '"a\\"}b"',
+        "[1 ,  2]",
+        '{ "a" : null }',
+        '{"a":1,"a":2}',
+        "[\n]",
+        "[[],{}]",
     ]
-)  # fmt: skip
+)
 GAPS = st.sampled_from(["", " ", "\n\t ", "\r\n"])
 
 

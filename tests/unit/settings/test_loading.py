@@ -1,11 +1,13 @@
 """Where values come from, who wins, and what is refused by name."""
 
+import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
-from app.settings import ConfigError, Loaded, checking, effective, load
+from app.settings import ConfigError, Loaded, effective, load
 
 
 @pytest.fixture
@@ -89,11 +91,17 @@ def test_what_cannot_be_stops_the_start_and_names_its_path(
     assert caught.value.path == path
 
 
-def test_http2_without_its_package_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checking, "find_spec", lambda _: None)
+def test_http2_without_its_package_says_what_to_install(tmp_path: Path) -> None:
+    file = tmp_path / "signalbox.yaml"
+    file.write_text("providers: {a: {base_url: https://x, http2: true}}")
+    without_it = "import sys; sys.modules['h2'] = None; from app.cli import main; main()"  # as if it were not installed
 
-    with pytest.raises(ConfigError, match=r"pip install 'signalbox\[http2\]'"):
-        from_file(tmp_path, "providers: {a: {base_url: https://x, http2: true}}")
+    ended = subprocess.run(
+        [sys.executable, "-c", without_it, "check", "--config", str(file)], capture_output=True, text=True, check=False
+    )
+
+    assert ended.returncode == 1
+    assert "pip install 'signalbox[http2]'" in ended.stdout + ended.stderr
 
 
 @pytest.mark.parametrize("text", ["- a list", "cache: [", "5", "\x00"])
@@ -111,7 +119,10 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     ("environ", "rows"),
     [
         ({"OPENROUTER_API_KEY": "k"}, {"openrouter": "https://openrouter.ai/api/v1"}),
-        ({"GROQ_API_KEY": "k", "OPENAI_API_KEY": "k"}, {"openai": "https://api.openai.com/v1", "groq": "https://api.groq.com/openai/v1"}),
+        (
+            {"GROQ_API_KEY": "k", "OPENAI_API_KEY": "k"},
+            {"openai": "https://api.openai.com/v1", "groq": "https://api.groq.com/openai/v1"},
+        ),
         ({"OPENAI_API_KEY": "k", "OPENAI_BASE_URL": "http://h/v1"}, {"openai": "http://h/v1"}),
         ({"VLLM_API_KEY": "k", "VLLM_BASE_URL": "http://h/v1"}, {"vllm": "http://h/v1"}),
         ({"VLLM_API_KEY": "k"}, {"demo": ""}),
@@ -121,7 +132,7 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
         ({"OPENROUTER_OPENAI_API_KEY": "k"}, {"openrouterOpenAI": "https://openrouter.ai/api/v1"}),
         ({"SIGNALBOX__PROVIDERS__LOCAL__BASE_URL": "http://l/v1", "LOCAL_API_KEY": "k"}, {"local": "http://l/v1"}),
     ],
-)  # fmt: skip
+)
 def test_keys_in_the_environment_make_providers(empty: Path, environ: dict[str, str], rows: dict[str, str]) -> None:
     providers = load(empty, environ).settings.providers
 

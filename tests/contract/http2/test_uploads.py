@@ -1,39 +1,22 @@
 """Uploads on a connection of HTTP/2: longer than the window they are given, and beside others."""
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import pytest
 from h2.errors import ErrorCodes
 
 from app.domain import upstream_errors as errors
 from app.providers.upstream.httpx import HttpxUpstream
-from tests.contract.test_h2_upstream import (
+from tests.support.h2_calls import (
     PATIENCE_SECONDS,
     first_event,
     hello,
     silence,
     until,
     until_asked,
-    upstream_to,
     waits,
 )
-from tests.support.h2_origin import H2Origin, h2_origin
-from tests.support.upstreams import server_context
-
-
-@pytest.fixture
-async def provider() -> AsyncIterator[H2Origin]:
-    async with h2_origin(server_context()) as made:
-        made.script = hello
-        yield made
-
-
-@pytest.fixture
-async def upstream(provider: H2Origin) -> AsyncIterator[HttpxUpstream]:
-    made = upstream_to(provider.url)
-    yield made
-    await made.aclose()
+from tests.support.h2_origin import H2Origin
 
 
 async def test_an_upload_goes_on_while_another_stream_is_silent(upstream: HttpxUpstream, provider: H2Origin) -> None:

@@ -1,7 +1,9 @@
 """How an HTTP/2 provider may end a stream or a connection, in the words of every other failure."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import fcntl
+import sys
+import termios
 
 import pytest
 from h2.errors import ErrorCodes
@@ -9,24 +11,8 @@ from h2.settings import SettingCodes
 
 from app.domain import upstream_errors as errors
 from app.providers.upstream.base import Upstream
-from app.providers.upstream.line import SharedStream
-from tests.contract.test_h2_upstream import first_event, hello, silence, until, until_asked, upstream_to
-from tests.support.h2_origin import Call, H2Origin, h2_origin
-from tests.support.upstreams import server_context
-
-
-@pytest.fixture
-async def provider() -> AsyncIterator[H2Origin]:
-    async with h2_origin(server_context()) as made:
-        made.script = hello
-        yield made
-
-
-@pytest.fixture
-async def upstream(provider: H2Origin) -> AsyncIterator[Upstream]:
-    made = upstream_to(provider.url)
-    yield made
-    await made.aclose()
+from tests.support.h2_calls import first_event, hello, silence, until, until_asked
+from tests.support.h2_origin import Call, H2Origin
 
 
 async def test_a_stream_reset_in_mid_answer_is_truncation_and_hurts_no_other(
@@ -183,10 +169,7 @@ async def test_what_is_not_http2_is_malformed_and_keeps_nobody_waiting(
     assert (await upstream.send("POST", "chat", b"{}")).body == b"hello"
 
 
-async def test_a_call_that_cannot_be_ended_takes_the_connection_along(
-    upstream: Upstream, provider: H2Origin, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    written = watched_writes(monkeypatch)
+async def test_a_call_that_cannot_be_ended_takes_the_connection_along(upstream: Upstream, provider: H2Origin) -> None:
     provider.settings[SettingCodes.INITIAL_WINDOW_SIZE] = 2**24
     await upstream.send("POST", "chat", b"{}")
     stuck = provider.open[0]
@@ -195,9 +178,9 @@ async def test_a_call_that_cannot_be_ended_takes_the_connection_along(
     await upstream.send("POST", "chat", b"{}")
     stuck.writer.transport.pause_reading()
     upload = asyncio.create_task(upstream.send("POST", "chat", b"x" * 16_000_000))
-    seen = -1
-    while seen != len(written):
-        seen = len(written)
+    seen = 0
+    while not (waiting := unread(stuck.writer)) or waiting != seen:
+        seen = waiting
         await asyncio.sleep(0.3)
 
     upload.cancel()
@@ -208,14 +191,7 @@ async def test_a_call_that_cannot_be_ended_takes_the_connection_along(
     stuck.writer.transport.resume_reading()
 
 
-def watched_writes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """How long each was: no more of them come once the provider's buffers are full."""
-    written: list[int] = []
-    write = SharedStream.write
-
-    async def counted(self: SharedStream, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109
-        written.append(len(buffer))
-        await write(self, buffer, timeout)
-
-    monkeypatch.setattr(SharedStream, "write", counted)
-    return written
+def unread(writer: asyncio.StreamWriter) -> int:
+    """Bytes that wait in the kernel for the provider: no more of them come once all buffers on the way are full."""
+    waiting = fcntl.ioctl(writer.get_extra_info("socket").fileno(), termios.FIONREAD, bytes(4))
+    return int.from_bytes(waiting, sys.byteorder)

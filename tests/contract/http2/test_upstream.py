@@ -2,7 +2,6 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable
 
 import pytest
 from h2.errors import ErrorCodes
@@ -10,59 +9,21 @@ from h2.settings import SettingCodes
 
 from app.domain import upstream_errors as errors
 from app.providers.upstream.base import Limits, Upstream
-from app.providers.upstream.httpx import HttpxUpstream
-from tests.support.h2_origin import Call, H2Origin, h2_origin
+from tests.support.h2_calls import (
+    PATIENCE_SECONDS,
+    first_event,
+    hello,
+    silence,
+    until,
+    until_asked,
+    upstream_to,
+    waits,
+)
+from tests.support.h2_origin import Call, H2Origin
 from tests.support.origin import origin, says
-from tests.support.upstreams import client_context, server_context
+from tests.support.upstreams import server_context
 
-LIMITS = Limits(connect=5, queue=5, first_byte=10, idle=10, keep_idle=5)
-PATIENCE_SECONDS = 5
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello"
-
-
-@pytest.fixture
-async def provider() -> AsyncIterator[H2Origin]:
-    async with h2_origin(server_context()) as made:
-        made.script = hello
-        yield made
-
-
-@pytest.fixture
-async def upstream(provider: H2Origin) -> AsyncIterator[Upstream]:
-    made = upstream_to(provider.url)
-    yield made
-    await made.aclose()
-
-
-def upstream_to(url: str, limits: Limits = LIMITS) -> HttpxUpstream:
-    return HttpxUpstream(provider="p", base_url=url, headers={}, limits=limits, tls=client_context(), http2=True)
-
-
-async def hello(call: Call) -> None:
-    call.answer(b"hello")
-
-
-async def silence(call: Call) -> None:
-    pass
-
-
-async def first_event(call: Call) -> None:
-    call.head()
-    call.data(b"one")
-
-
-async def waits(event: asyncio.Event) -> None:
-    await asyncio.wait_for(event.wait(), PATIENCE_SECONDS)
-
-
-async def until(true: Callable[[], bool]) -> None:
-    async with asyncio.timeout(PATIENCE_SECONDS):
-        while not true():  # noqa: ASYNC110 - the provider is not to know what tests wait for
-            await asyncio.sleep(0.005)
-
-
-async def until_asked(provider: H2Origin, calls: int) -> None:
-    await until(lambda: sum(call.asked for call in provider.calls) >= calls)
 
 
 async def test_one_connection_carries_many_calls(upstream: Upstream, provider: H2Origin) -> None:
