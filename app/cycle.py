@@ -90,7 +90,6 @@ class Cycle:
 
     def __init__(  # noqa: PLR0913 - what a request has to do with
         self,
-        scope: Any,
         transport: asyncio.Transport,
         flow: FlowControl,
         headers: list[tuple[bytes, bytes]],
@@ -99,7 +98,7 @@ class Cycle:
         keep_alive: bool,
         expects_continue: bool,
     ) -> None:
-        self.scope = scope
+        self.scope: Any = {}
         self.transport = transport
         self.on_response = on_response
         self.keep_alive = keep_alive

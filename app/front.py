@@ -147,7 +147,6 @@ class Front(HttpToolsProtocol):
         version = parser.get_http_version()
         path, raw_path, query = target_of(self.url)
         cycle = self.cycle = Cycle(
-            None,
             self.transport,
             self.flow,
             self.server_state.default_headers,

@@ -9,18 +9,7 @@ import pytest
 from app.domain import upstream_errors as errors
 from app.providers.upstream.base import Limits, Upstream
 from tests.support.origin import Origin, says
-from tests.support.upstreams import KINDS, origin_of, upstream_of
-
-
-@pytest.fixture(params=KINDS)
-def kind(request: pytest.FixtureRequest) -> str:
-    return request.param
-
-
-@pytest.fixture
-async def provider(kind: str) -> AsyncIterator[Origin]:
-    async with origin_of(kind) as made:
-        yield made
+from tests.support.upstreams import upstream_of
 
 
 @pytest.fixture

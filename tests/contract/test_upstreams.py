@@ -11,7 +11,7 @@ from app.domain import upstream_errors as errors
 from app.domain.errors import QueueTimeoutError
 from app.providers.upstream.base import Limits, Upstream
 from tests.support.origin import Origin, question, says
-from tests.support.upstreams import H2, HTTP11, KINDS, origin_of, upstream_of
+from tests.support.upstreams import H2, HTTP11, upstream_of
 
 LIMITS = Limits(connect=0.5, queue=0.2, first_byte=0.3, idle=0.3, total=1, stream_total=1, answer_bytes=100_000)
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello"
@@ -19,17 +19,6 @@ CHUNKED = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
 
 
 about_http11 = pytest.mark.parametrize("kind", HTTP11)
-
-
-@pytest.fixture(params=KINDS)
-def kind(request: pytest.FixtureRequest) -> str:
-    return request.param
-
-
-@pytest.fixture
-async def provider(kind: str) -> AsyncIterator[Origin]:
-    async with origin_of(kind) as made:
-        yield made
 
 
 @pytest.fixture
