@@ -38,6 +38,7 @@ class Container(containers.DeclarativeContainer):
         MonitoringModule,
         settings=settings.provided.health,
         log=settings.provided.log,
+        exposed=settings.provided.metrics,
         cache=cache.backend,
         adapters=upstream.adapters,
         listings=upstream.listings,
@@ -49,6 +50,7 @@ class Container(containers.DeclarativeContainer):
         cache=cache.backend,
         registry=upstream.registry,
         metrics=monitoring.metrics,
+        settled=monitoring.settled,
         journal=monitoring.journal,
         health=monitoring.health,
     )

@@ -1,6 +1,7 @@
 """One request of our own server and its answer: what ASGI calls scope, receive and send."""
 
 import asyncio
+import time
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
@@ -60,7 +61,8 @@ class Cycle:
 
     It stands in for uvicorn's RequestResponseCycle, and is what hot routes find in the scope under the extension
     `signalbox`: `task` is who works on the answer, `leave` is called once when the client goes before its end,
-    `refusal` is why the request broke off, and `request_id` is for an answer that is given in the route's place.
+    `refusal` is why the request broke off, `request_id` is for an answer that is given in the route's place, and
+    `arrived` is when the head was complete.
     """
 
     __slots__ = (
@@ -72,6 +74,7 @@ class Cycle:
         "_pieces",
         "_size",
         "_waiter",
+        "arrived",
         "chunked",
         "disconnected",
         "expects_continue",
@@ -104,6 +107,7 @@ class Cycle:
         self.keep_alive = keep_alive
         self.expects_continue = expects_continue
         self.disconnected = self.response_started = self.response_complete = False
+        self.arrived = time.perf_counter()
         self.more_body = True
         self.chunked: bool | None = None
         self.leave: Callable[[], object] | None = None

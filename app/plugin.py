@@ -55,6 +55,7 @@ class ContainerPlugin(InitPlugin):
             keys=keys,
             visitors=Visitors(origins=settings.cors.origins, loopback_only=unguarded),
             metrics=self._container.monitoring.metrics(),
+            passed=self._container.monitoring.passed(),
             journal=self._container.monitoring.journal(),
             drain=services.drain(),
             max_body_bytes=settings.server.max_body_bytes,

@@ -42,8 +42,7 @@ def serve(container: Container, listener: socket.socket) -> None:
     metrics, journal = container.monitoring.metrics(), container.monitoring.journal()
 
     def refused(error: GatewayError, request_id: str) -> None:
-        metrics.http_answered("other", UNREAD, error.status_code)
-        metrics.refused(error.word)
+        metrics.answers.refused("other", UNREAD, error.status_code, error.word)
         journal.refused(request_id=request_id, route=UNREAD, status_code=error.status_code, word=error.word)
 
     limits = FrontLimits(head_seconds=settings.header_seconds, body_seconds=settings.body_seconds)
@@ -59,7 +58,9 @@ def serve(container: Container, listener: socket.socket) -> None:
         timeout_keep_alive=settings.keep_alive_seconds,  # type: ignore[arg-type] # seconds may have fractions
         timeout_graceful_shutdown=int(LAST_WORDS_SECONDS),
     )
-    DrainingServer(config, container.services.drain(), settings).run(sockets=[listener])
+    server = DrainingServer(config, container.services.drain(), settings)
+    metrics.connections = lambda: len(server.server_state.connections)
+    server.run(sockets=[listener])
 
 
 class DrainingServer(uvicorn.Server):

@@ -5,15 +5,17 @@ renders, names and counts by itself, so of Litestar's routing (8 µs a request) 
 other routes get their request id here and are counted here, 404 and 405 among them.
 """
 
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 from litestar import Litestar
 from litestar.routes import ASGIRoute
 
-from app.controllers.door import REQUEST_ID, Door, send_whole
+from app.controllers.door import REQUEST_ID, Door, send_whole, served_by
 from app.controllers.openai.errors import error_answer
 from app.domain.errors import GatewayError
+from app.domain.passage import Passage
 
 Handler = Callable[..., Awaitable[None]]
 
@@ -32,17 +34,24 @@ class Shortcut:
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
-        elif (answer := self._hot.get(scope["path"])) is None or scope["method"] == "OPTIONS":
-            await self._walk(scope, receive, send)
-        else:
-            scope["litestar_app"] = self._app
-            if self._door is None:
-                self._door = self._app.state.door
-            scope["signalbox.door"] = self._door
-            await answer(scope, receive, send)
+            return
+        if (door := self._door) is None:
+            door = self._door = self._app.state.door
+        door.in_flight += 1
+        try:
+            if (answer := self._hot.get(scope["path"])) is None or scope["method"] == "OPTIONS":
+                await self._walk(door, scope, receive, send)
+            else:
+                scope["litestar_app"] = self._app
+                scope["signalbox.door"] = door
+                await answer(scope, receive, send)
+        finally:
+            door.in_flight -= 1
 
-    async def _walk(self, scope: Any, receive: Any, send: Any) -> None:
-        door: Door = self._app.state.door
+    async def _walk(self, door: Door, scope: Any, receive: Any, send: Any) -> None:
+        begun = time.perf_counter()
+        served = served_by(scope)
+        passage = Passage(begun if served is None else served.arrived, begun, UNMATCHED, scope["method"])
         request_id = door.request_id(dict(scope["headers"]).get(REQUEST_ID))
         scope.setdefault("state", {})["request_id"] = request_id
 
@@ -50,22 +59,36 @@ class Shortcut:
             if message["type"] == "http.response.start":
                 headers = list(message["headers"])
                 if not any(name == REQUEST_ID for name, _ in headers):  # a hot route has done it all itself
-                    headers.append((REQUEST_ID, request_id.encode()))
-                    route = scope.get("path_template") or self._plain.get(scope["path"], UNMATCHED)
-                    word = next((value.decode() for name, value in headers if name == b"x-signalbox-error"), "")
-                    door.answered(scope["method"], route, message["status"], word=word)
-                    if word:
-                        door.refused(route=route, status=message["status"], word=word, request_id=request_id)
+                    self._sign(passage, scope, message["status"], headers, request_id)
                 message = {**message, "headers": headers}
+            elif passage.status:
+                passage.bytes_out += len(message.get("body", b""))
             await send(message)
 
-        if self._cors and scope["method"] == "OPTIONS":
-            try:
-                door.visitors.check(scope["headers"], dict(scope["headers"]))
-            except GatewayError as error:  # Litestar would say 400, and in nobody's dialect
-                await send_whole(named, error.status_code, *error_answer(error))
-                return
-        await self._app(scope, receive, named)
+        try:
+            if self._cors and scope["method"] == "OPTIONS":
+                try:
+                    door.check_visitor(scope["headers"], dict(scope["headers"]))
+                except GatewayError as error:  # Litestar would say 400, and in nobody's dialect
+                    await send_whole(named, error.status_code, *error_answer(error))
+                    return
+            await self._app(scope, receive, named)
+        finally:
+            if passage.status:
+                door.passed(passage)
+
+    def _sign(
+        self, passage: Passage, scope: Any, status: int, headers: list[tuple[bytes, bytes]], request_id: str
+    ) -> None:
+        """Complete the head of an answer, and note of it what is counted."""
+        passage.status = status
+        passage.route = scope.get("path_template") or self._plain.get(scope["path"], UNMATCHED)
+        passage.word = next((value.decode() for name, value in headers if name == b"x-signalbox-error"), "")
+        seconds = time.perf_counter() - passage.arrived
+        headers += [(REQUEST_ID, request_id.encode()), (b"server-timing", b"total;dur=%.3f" % (seconds * 1000))]
+        if passage.word:
+            door: Door = self._app.state.door
+            door.refused(route=passage.route, status=status, word=passage.word, request_id=request_id)
 
     def _hot_routes(self, app: Litestar) -> Iterator[tuple[str, Handler]]:
         for route in app.routes:

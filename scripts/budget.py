@@ -18,6 +18,7 @@ from app.controllers.cache_controls import controls_of
 from app.controllers.openai.head import lines_of
 from app.domain.llm import CacheStatus, LLMRequest, Operation, Reply
 from app.domain.outcome import Outcome
+from app.domain.passage import Passage
 from app.domain.usage import TokenUsage
 from app.main import create_server
 from app.services.presence import Presence
@@ -87,6 +88,10 @@ OUTCOME = Outcome(
     usage=USAGE,
     attempts="mock:ok",
     seconds_upstream=0.005,
+    public_model="mock-gpt",
+)
+PASSAGE = Passage(
+    1.0, 1.00001, "/v1/chat/completions", "POST", 1.00002, 1.00002, 1.00003, 1.00004, 1.00005, 1.005, 0.0, 1.0051
 )
 
 
@@ -109,16 +114,22 @@ def after_it(container: Container, door: Any) -> Parts:
     reader = provider._reader
     yield "the answer's usage and end", lambda: reader.whole(Operation.CHAT, ANSWER, REPLY)
     yield "storing the answer", lambda: caching._store(b"k" * 32, REPLY, ANSWER, stream=False, ttl=60)
-    yield "metrics of an attempt", lambda: metrics.attempted("mock", 0.01)
+    passed = container.monitoring.passed()
+    yield "metrics of an attempt", lambda: metrics.providers.attempted("mock", 0.01)
     yield "health", lambda: health.attempted("mock", None, hurts=False)
-    yield "metrics of a call", lambda: metrics.call_settled(OUTCOME)
-    yield "metrics of an answer", lambda: door.answered("POST", "/v1/chat/completions", 200)
+    yield "metrics of a call", lambda: metrics.calls.settled(OUTCOME)
+    yield "metrics of an answer", lambda: passed.add(PASSAGE)
+    yield "marks of a passage", lambda: [time.perf_counter() for _ in range(8)]
     yield "log line", lambda: journal.record(OUTCOME)
-    yield "request id and head", lambda: lines_of(REPLY, request_id=door.request_id(None), started=0.0)
+    yield "request id and head", lambda: lines_of(REPLY, request_id=door.request_id(None), passage=PASSAGE)
     yield "calls in flight", lambda: (drain.enter(task), drain.leave(task), Presence(task))
     yield (
         "where a call is",
-        lambda: (metrics.moved("", "none"), metrics.moved("none", "mock"), metrics.moved("mock", "")),
+        lambda: (
+            metrics.providers.moved("", "none", ""),
+            metrics.providers.moved("none", "mock", "mock-gpt"),
+            metrics.providers.moved("mock", "", "mock-gpt"),
+        ),
     )
 
 

@@ -7,7 +7,8 @@ come by here too, by their guard.
 import asyncio
 import itertools
 import re
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterable
 from os import urandom
 from typing import Any, Protocol
 
@@ -15,13 +16,18 @@ from litestar.types import HTTPScope, Receive, Send
 
 from app.controllers.visitors import Visitors
 from app.domain.errors import (
+    AuthenticationError,
     CallerGoneError,
     GatewayError,
+    InvalidRequestError,
     MethodNotAllowedError,
     PayloadTooLargeError,
+    PermissionDeniedError,
     UnsupportedEncodingError,
 )
+from app.domain.passage import Passage
 from app.domain.principal import Principal
+from app.monitoring.backlog import Backlog
 from app.monitoring.journal import Journal
 from app.monitoring.metrics import Metrics
 from app.services.drain import Drain
@@ -44,6 +50,8 @@ class ServerSide(Protocol):
     """Why the request broke off, where the caller is not to blame for leaving."""
     request_id: str
     """For an answer that the server gives in the route's place."""
+    arrived: float
+    """When the request's head was complete, on the clock of `time.perf_counter`."""
 
     send: Send
     """Whoever has wrapped it wants to see messages: then `answer` is not for us."""
@@ -74,6 +82,7 @@ class Door:
         keys: KeyService,
         visitors: Visitors,
         metrics: Metrics,
+        passed: Backlog[Passage],
         journal: Journal,
         drain: Drain,
         max_body_bytes: int,
@@ -81,12 +90,16 @@ class Door:
         self.llm = llm
         self.keys = keys
         self.visitors = visitors
-        self._metrics = metrics
+        self._security = metrics.security
+        self._passed = passed
         self._journal = journal
         self._drain = drain
         self._max_body_bytes = max_body_bytes
         self._made_here = urandom(6).hex()
         self._count = itertools.count()
+        self.in_flight = 0
+        """Requests that are being answered."""
+        metrics.in_flight = lambda: self.in_flight
 
     def request_id(self, sent: bytes | None) -> str:
         """The caller's own, if it may be one."""
@@ -98,14 +111,40 @@ class Door:
         """The caller of a hot route; refuses what can be refused before the body is read."""
         if scope["method"] != "POST":
             raise MethodNotAllowedError("this path answers POST only", allow="POST")
-        self.visitors.check(scope["headers"], headers)
+        self.check_visitor(scope["headers"], headers)
         self._drain.check()
-        principal = self.keys.authenticate(headers.get(b"authorization", b""), headers.get(b"x-api-key", b""))
+        principal = self.authenticate(headers)
         if b"content-encoding" in headers and headers[b"content-encoding"].lower() != b"identity":
             raise UnsupportedEncodingError("compressed bodies are not read here")
         length = headers.get(b"content-length", b"")
         if length.isdigit() and int(length) > self._max_body_bytes:
             raise self._too_large()
+        return principal
+
+    def check_visitor(self, sent: Iterable[tuple[bytes, bytes]], headers: dict[bytes, bytes]) -> None:
+        """Raises what `Visitors.check` does, and counts it."""
+        try:
+            self.visitors.check(sent, headers)
+        except InvalidRequestError:
+            self._security.host.value += 1
+            raise
+        except PermissionDeniedError:
+            self._security.origin.value += 1
+            raise
+        except AuthenticationError:
+            self._security.repeated.value += 1
+            raise
+
+    def authenticate(self, headers: dict[bytes, bytes]) -> Principal:
+        """The holder of the key that was sent; raises AuthenticationError. Counted where keys are needed."""
+        authorization, api_key = headers.get(b"authorization", b""), headers.get(b"x-api-key", b"")
+        try:
+            principal = self.keys.authenticate(authorization, api_key)
+        except AuthenticationError:
+            (self._security.refused if authorization or api_key else self._security.missing).value += 1
+            raise
+        if self.keys.needed:
+            self._security.accepted.value += 1
         return principal
 
     async def body(self, scope: HTTPScope, receive: Receive) -> bytes:
@@ -123,11 +162,10 @@ class Door:
             raise self._too_large()
         return body
 
-    def answered(self, method: str, route: str, status: int, *, word: str = "") -> None:
-        """Count an answer by its route's template, and the word of one that is an error."""
-        self._metrics.http_answered(method, route, status)
-        if word:
-            self._metrics.refused(word)
+    def passed(self, passage: Passage) -> None:
+        """A request is over, whatever became of it: it is counted by its route's template."""
+        passage.finished = time.perf_counter()
+        self._passed.add(passage)
 
     def refused(self, *, route: str, status: int, word: str, request_id: str) -> None:
         """A line for what never became a call."""

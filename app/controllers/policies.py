@@ -25,12 +25,12 @@ async def enforce(connection: ASGIConnection, handler: BaseRouteHandler) -> None
         return
     door: Door = connection.app.state.door
     headers = dict(connection.scope["headers"])
-    door.visitors.check(connection.scope["headers"], headers)
-    given = headers.get(b"authorization", b""), headers.get(b"x-api-key", b"")
+    door.check_visitor(connection.scope["headers"], headers)
     match handler.opt["policy"]:
         case Policy.INFERENCE:
-            door.keys.authenticate(*given)
+            door.authenticate(headers)
         case Policy.METRICS:
+            given = headers.get(b"authorization", b""), headers.get(b"x-api-key", b"")
             if not (connection.app.state.metrics_open or door.keys.may_read_metrics(*given)):
                 raise AuthenticationError(UNKNOWN_KEY)
 

@@ -88,6 +88,8 @@ class Reply(Struct, kw_only=True):
     """Seconds a stored answer has left."""
     attempts: str = ""
     seconds_upstream: float = 0.0
+    seconds_connecting: float = 0.0
+    """Of them, until there was a connection; 0 on one that was kept."""
 
 
 T = TypeVar("T")

@@ -10,7 +10,9 @@ from app.domain.usage import NO_USAGE, TokenUsage
 class Outcome(Struct, frozen=True, gc=False):
     """Durations are seconds. `error` is None for a call that ended well.
 
-    `provider` is who answered, or who failed last; `place` is who had the call when it ended.
+    `provider` is who answered, or who failed last; `place` is who had the call when it ended. Of a stream that had
+    begun `seconds_to_first_chunk` is set, and what its caller was sent is counted: events, their bytes, and the longest
+    wait between two of them.
     """
 
     request_id: str
@@ -27,3 +29,9 @@ class Outcome(Struct, frozen=True, gc=False):
     attempts: str = ""
     seconds_upstream: float = 0.0
     seconds_to_first_chunk: float | None = None
+    chunks: int = 0
+    chunk_bytes: int = 0
+    largest_gap: float = 0.0
+    trace_id: str = ""
+    public_model: str = "unknown"
+    """The model's name for labels, of which there are few: a route's, or one that a provider lists."""

@@ -22,6 +22,8 @@ class UpstreamError(
         super().__init__(message, retry_after=retry_after)
         self.provider = provider
         self.detail = detail
+        self.connecting = False
+        """It failed before anything could be sent."""
 
 
 class UpstreamFailedError(
@@ -127,3 +129,9 @@ class ContextLengthError(
     word="context_length", status=400, type="invalid_request_error", code="context_length_exceeded", fallback=False,
 ):  # fmt: skip # a row of the table
     """Too long for this target; one with a larger window may take it once windows are known."""
+
+
+def unreached(error: UpstreamError) -> UpstreamError:
+    """The same error, of which is known that nothing could be sent."""
+    error.connecting = True
+    return error

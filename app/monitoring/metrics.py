@@ -1,76 +1,153 @@
-"""Every metric the gateway exports, named once and here.
+"""Every metric the gateway counts, and how Prometheus gets it.
 
 Names follow the guides where one names it, else Prometheus: base units, labels of bounded sets only.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+import asyncio
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import lru_cache
 
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
-from prometheus_client import disable_created_metrics as _disable_created_metrics
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.exposition import choose_encoder
 
 from app.cache.base import CacheSize
-from app.domain.llm import SERVED_AGAIN, CacheStatus
-from app.domain.outcome import Outcome
-from app.monitoring.tally import CounterFamily, GaugeFamily, HistogramFamily
+from app.monitoring.answers import LATENCY_BUCKETS, AnswerMetrics
+from app.monitoring.calls import NONE, CallMetrics
+from app.monitoring.exposition import FamilyWriter, readings_text
+from app.monitoring.security import SecurityMetrics
+from app.monitoring.tally import MOST_REMEMBERED, MOST_SERIES, Count, Reading, Tally
 
-LATENCY_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600)
-METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-NONE = "none"
-
-_disable_created_metrics()  # type: ignore[no-untyped-call] # the library's
+SCRAPE_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1)
+STEP_SECONDS = 0.001
+END = b"# EOF\n"
 
 
 class Metrics:
-    def __init__(self, *, cache: Callable[[], CacheSize], version: str) -> None:
-        self._registry = CollectorRegistry()
+    """`before_reading` are called before anything is read: what is counted late is counted then."""
+
+    def __init__(self, *, cache: Callable[[], CacheSize], version: str, max_series: int = MOST_SERIES) -> None:
+        self.tally = Tally(max_series=max_series)
+        self.answers = AnswerMetrics(self.tally)
+        self.calls = CallMetrics(self.tally)
+        self.providers = ProviderMetrics(self.tally)
+        self.security = SecurityMetrics(self.tally)
+        self.in_flight: Callable[[], int] = int
+        self.connections: Callable[[], int] = int
+        """Set by who knows: requests being answered, sockets open."""
+        self.before_reading: list[Callable[[], object]] = []
+        self.tally.gauge("llm_build_info", "Always 1", "version").of(version).value = 1
+        self.tally.add_source(lambda: _cache_sizes(cache()))
+        self.tally.add_source(self._socket)
+        self.tally.add_source(self._itself)
+        self._scrapes = self.tally.histogram(
+            "llm_scrape_duration_seconds", "Making the text of all metrics", bounds=SCRAPE_BUCKETS
+        ).of()
+        self._writers: dict[str, FamilyWriter] = {}
+        self._library = CollectorRegistry()
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
-            collector(registry=self._registry)
-        self._http = self._counter("http_requests", "HTTP answers", "method", "route", "status")
-        self._refusals = self._counter("llm_request_errors", "Answers that were errors, by word", "error_type")
-        self._calls = self._counter("llm_requests", "Settled calls, cache hits included", "provider", "status")
-        self._seconds = self._histogram("llm_request_duration_seconds", "From the call to its last byte")
-        self._first = self._histogram("llm_time_to_first_chunk_seconds", "From the call to the first event of a stream")
-        self._overhead = self._histogram(
-            "llm_overhead_seconds", "Until the answer or its first event, less the time spent upstream"
-        )
-        self._attempts = self._counter("llm_provider_requests", "Attempts", "provider")
-        self._failures = self._counter("llm_provider_errors", "Failed attempts, by word", "provider", "error_type")
-        self._latency = self._histogram("llm_provider_latency_seconds", "Until an attempt answered or failed")
-        self._tokens = self._counter("llm_token_usage", "Tokens used, as providers counted them", "provider", "type")
-        self._saved = self._counter("llm_cache_tokens_saved", "Tokens of answers served again", "type")
-        self._cache = {
-            status: self._counter(f"llm_cache_{name}", text).of()
-            for status, name, text in (
-                (CacheStatus.HIT, "hits", "Calls answered from the cache or by another call's answer"),
-                (CacheStatus.MISS, "misses", "Calls looked up in vain"),
-                (CacheStatus.BYPASS, "bypasses", "Calls that were not looked up"),
+            collector(registry=self._library)
+        self._scraping: dict[str, asyncio.Task[tuple[bytes, str]]] = {}
+
+    def render(self, accept: str) -> tuple[bytes, str]:
+        """The exposition a scraper that accepts `accept` wants, and its content type."""
+        content_type = _content_type(accept)
+        started = time.perf_counter()
+        body = b"".join(self._pieces(content_type))
+        self._scrapes.observe(time.perf_counter() - started)
+        return body, content_type
+
+    async def scrape(self, accept: str) -> tuple[bytes, str]:
+        """The same, a millisecond at a time; who asks while it is being made gets what the others get."""
+        content_type = _content_type(accept)
+        if (task := self._scraping.get(content_type)) is None:
+            task = self._scraping[content_type] = asyncio.create_task(self._scraped(content_type))
+            task.add_done_callback(lambda _: self._scraping.pop(content_type))
+        return await asyncio.shield(task)
+
+    async def _scraped(self, content_type: str) -> tuple[bytes, str]:
+        started = time.perf_counter()
+        spent, pieces = 0.0, []
+        for piece in self._pieces(content_type):
+            pieces.append(piece)
+            now = time.perf_counter()
+            if now - started > STEP_SECONDS:
+                spent += now - started
+                await asyncio.sleep(0)
+                started = time.perf_counter()
+        self._scrapes.observe(spent + time.perf_counter() - started)
+        return b"".join(pieces), content_type
+
+    def _pieces(self, content_type: str) -> Iterator[bytes]:
+        for catch_up in self.before_reading:
+            catch_up()
+        open_metrics = content_type.startswith("application/openmetrics-text")
+        for name, family in list(self.tally.families.items()):
+            if (writer := self._writers.get(name)) is None:
+                writer = self._writers[name] = FamilyWriter(family)
+            yield from writer.pieces(open_metrics=open_metrics)
+        yield from readings_text(self.tally.readings(), open_metrics=open_metrics)
+        encode, _ = choose_encoder(content_type)
+        yield encode(self._library)  # ends OpenMetrics too
+
+    def _socket(self) -> Iterable[Reading]:
+        yield Reading("http_requests_in_flight", "Requests that are being answered", self.in_flight())
+        yield Reading("http_connections", "Open connections of callers", self.connections())
+
+    def _itself(self) -> Iterable[Reading]:
+        families = list(self.tally.families.values())
+        for family in families:
+            yield Reading(
+                "llm_metric_series", "Samples a family shows", family.series, labels=(("family", family.name),)
             )
-        }
-        self._cache[CacheStatus.COALESCED] = self._cache[CacheStatus.HIT]
-        self._active = GaugeFamily(
+        for family in families:
+            yield Reading(
+                "llm_metric_overflows_total",
+                "Label values counted as `other`, a family's share of series being used up",
+                family.overflows,
+                "counter",
+                (("family", family.name),),
+            )
+
+
+class ProviderMetrics:
+    """Attempts, and who has the calls that are on their way."""
+
+    def __init__(self, tally: Tally) -> None:
+        self._attempts = tally.counter("llm_provider_requests", "Attempts", "provider")
+        self._failures = tally.counter("llm_provider_errors", "Failed attempts, by word", "provider", "error_type")
+        self._latency = tally.histogram(
+            "llm_provider_latency_seconds", "Until an attempt answered or failed", "provider", bounds=LATENCY_BUCKETS
+        )
+        self._active = tally.gauge(
             "llm_active_requests", "Calls on their way; none: no provider chosen yet", "provider"
         )
-        self._up = GaugeFamily("llm_provider_up", "1 while the provider counts as healthy", "provider")
-        info = GaugeFamily("llm_build_info", "Always 1", "version")
-        info.of(version).value = 1
-        for family in (self._active, self._up, info, _CacheSizes(cache)):
-            self._registry.register(family)
+        self._at = tally.gauge(
+            "llm_endpoint_active_requests", "Calls a provider is working on, by model", "provider", "model"
+        )
+        self._place = lru_cache(MOST_REMEMBERED)(self._placed)
+        self._up = tally.gauge("llm_provider_up", "1 while the provider counts as healthy", "provider")
+        self._decisions = tally.counter("llm_routing_decisions", "Targets chosen, and by what", "provider", "reason")
+        self._retries = tally.counter(
+            "llm_retries", "The same target asked again, and after what", "provider", "reason"
+        )
+        self._fallbacks = tally.counter(
+            "llm_fallbacks", "Targets given up for the next, and after what", "provider", "reason"
+        )
 
-    def http_answered(self, method: str, route: str, status: int) -> None:
-        """Count an answer; `route` is a template, never the path that was asked for."""
-        self._http.of(method if method in METHODS else "other", route, str(status)).value += 1
-
-    def refused(self, word: str) -> None:
-        self._refusals.of(word).value += 1
-
-    def moved(self, before: str, after: str) -> None:
-        """A call on its way passes from one provider to the next; `""` is outside."""
+    def moved(self, before: str, after: str, model: str) -> None:
+        """A call on its way passes from one provider to the next; `""` is outside, `none` before one is chosen."""
         if before:
-            self._active.of(before).value -= 1
+            active, at = self._place(before, model)
+            active.value -= 1
+            at.value -= 1
         if after:
-            self._active.of(after).value += 1
+            active, at = self._place(after, model)
+            active.value += 1
+            at.value += 1
+
+    def _placed(self, provider: str, model: str) -> tuple[Count, Count]:
+        return self._active.of(provider), Count() if provider == NONE else self._at.of(provider, model)
 
     def attempted(self, provider: str, seconds: float, error: str = "") -> None:
         self._attempts.of(provider).value += 1
@@ -82,62 +159,34 @@ class Metrics:
         """An attempt that was counted when its first event came has failed after all."""
         self._failures.of(provider, error).value += 1
 
-    def call_settled(self, outcome: Outcome) -> None:
-        provider = outcome.provider
-        self._calls.of(provider, "error" if outcome.error else "success").value += 1
-        self._seconds.of(provider).observe(outcome.seconds)
-        self._cache[outcome.cache].value += 1
-        usage = outcome.usage
-        if outcome.cache in SERVED_AGAIN:
-            self._saved.of("prompt").value += usage.prompt_tokens
-            self._saved.of("completion").value += usage.completion_tokens
-            return
-        if usage.prompt_tokens or usage.completion_tokens:
-            self._tokens.of(provider, "prompt").value += usage.prompt_tokens
-            self._tokens.of(provider, "completion").value += usage.completion_tokens
-        first = outcome.seconds_to_first_chunk
-        if first is not None:
-            self._first.of(provider).observe(first)
-        ours = (outcome.seconds if first is None else first) - outcome.seconds_upstream
-        self._overhead.of(provider).observe(max(ours, 0.0))
+    def chosen(self, provider: str, reason: str) -> None:
+        self._decisions.of(provider, reason).value += 1
 
-    def providers_up(self, states: Mapping[str, bool]) -> None:
+    def retried(self, provider: str, reason: str) -> None:
+        self._retries.of(provider, reason).value += 1
+
+    def left(self, provider: str, reason: str) -> None:
+        """A target failed, and the next one is asked."""
+        self._fallbacks.of(provider, reason).value += 1
+
+    def are_up(self, states: Mapping[str, bool]) -> None:
         for provider, is_up in states.items():
             self._up.of(provider).value = float(is_up)
 
-    def render(self, accept: str) -> tuple[bytes, str]:
-        """The exposition a scraper that accepts `accept` wants, and its content type."""
-        try:
-            encode, content_type = choose_encoder(accept)
-        except (TypeError, ValueError):  # it stumbles over a version that is no number
-            encode, content_type = choose_encoder("")
-        return encode(self._registry), content_type
 
-    def _counter(self, name: str, help_text: str, *labels: str) -> CounterFamily:
-        family = CounterFamily(name, help_text, *labels)
-        self._registry.register(family)
-        return family
-
-    def _histogram(self, name: str, help_text: str) -> HistogramFamily:
-        family = HistogramFamily(name, help_text, "provider", bounds=LATENCY_BUCKETS)
-        self._registry.register(family)
-        return family
+def _content_type(accept: str) -> str:
+    try:
+        return choose_encoder(accept)[1]
+    except (TypeError, ValueError):  # it stumbles over a version that is no number
+        return choose_encoder("")[1]
 
 
-class _CacheSizes:
+def _cache_sizes(size: CacheSize) -> Iterable[Reading]:
     """How full the cache is, asked when Prometheus asks."""
-
-    def __init__(self, size: Callable[[], CacheSize]) -> None:
-        self._size = size
-
-    def collect(self) -> Iterable[Metric]:
-        size = self._size()
-        yield GaugeMetricFamily("llm_cache_keys_total", "Keys in the cache", value=size.keys)
-        yield GaugeMetricFamily("llm_cache_memory_bytes", "Memory the cache uses", value=size.memory_bytes)
-        yield CounterMetricFamily("llm_cache_evictions", "Answers that had to make room", value=size.evictions)
-        yield CounterMetricFamily("llm_cache_errors", "Cache operations that failed", value=size.errors)
-        near = size.near or CacheSize()
-        yield GaugeMetricFamily("llm_cache_near_keys", "Keys kept in front of Redis", value=near.keys)
-        yield GaugeMetricFamily(
-            "llm_cache_near_bytes", "Memory of what is kept in front of Redis", value=near.memory_bytes
-        )
+    near = size.near or CacheSize()
+    yield Reading("llm_cache_keys_total", "Keys in the cache", size.keys)
+    yield Reading("llm_cache_memory_bytes", "Memory the cache uses", size.memory_bytes)
+    yield Reading("llm_cache_evictions_total", "Answers that had to make room", size.evictions, "counter")
+    yield Reading("llm_cache_errors_total", "Cache operations that failed", size.errors, "counter")
+    yield Reading("llm_cache_near_keys", "Keys kept in front of Redis", near.keys)
+    yield Reading("llm_cache_near_bytes", "Memory of what is kept in front of Redis", near.memory_bytes)

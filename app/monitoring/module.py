@@ -6,7 +6,10 @@ from dependency_injector import containers
 from dependency_injector import providers as di
 
 from app.cache.base import CacheBackend
+from app.domain.outcome import Outcome
+from app.domain.passage import Passage
 from app.domain.upstream_errors import UpstreamError
+from app.monitoring.backlog import Backlog
 from app.monitoring.health.service import HealthService
 from app.monitoring.health.vitals import Vitals
 from app.monitoring.health.watch import Watch
@@ -14,11 +17,23 @@ from app.monitoring.journal import Journal
 from app.monitoring.metrics import Metrics
 from app.providers.base import Provider
 from app.providers.listing import Listings
-from app.settings import HealthSettings, LogSettings, style_of
+from app.settings import HealthSettings, LogSettings, MetricsSettings, style_of
 
 
-def _metrics(cache: CacheBackend, version: str) -> Metrics:
-    return Metrics(cache=lambda: cache.size, version=version)
+def _metrics(cache: CacheBackend, version: str, settings: MetricsSettings) -> Metrics:
+    return Metrics(cache=lambda: cache.size, version=version, max_series=settings.max_series)
+
+
+def _settled(metrics: Metrics) -> Backlog[Outcome]:
+    backlog = Backlog([metrics.calls.settled])
+    metrics.before_reading.append(backlog.work_off)
+    return backlog
+
+
+def _passed(metrics: Metrics) -> Backlog[Passage]:
+    backlog = Backlog([metrics.answers.passed])
+    metrics.before_reading.append(backlog.work_off)
+    return backlog
 
 
 def _journal(settings: LogSettings) -> Journal:
@@ -65,12 +80,15 @@ def _health(  # noqa: PLR0913 - what it watches
 class MonitoringModule(containers.DeclarativeContainer):
     settings = di.Dependency(instance_of=HealthSettings)
     log = di.Dependency(instance_of=LogSettings)
+    exposed = di.Dependency(instance_of=MetricsSettings)
     cache: di.Dependency[CacheBackend] = di.Dependency()
     adapters: di.Dependency[Sequence[Provider]] = di.Dependency()
     listings = di.Dependency(instance_of=Listings)
     version = di.Dependency(instance_of=str)
 
-    metrics = di.Singleton(_metrics, cache, version)
+    metrics = di.Singleton(_metrics, cache, version, exposed)
+    settled = di.Singleton(_settled, metrics)
+    passed = di.Singleton(_passed, metrics)
     journal = di.Singleton(_journal, log)
     vitals = di.Singleton(Vitals, settings)
     health = di.Singleton(

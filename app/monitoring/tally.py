@@ -1,18 +1,22 @@
-"""Counters and histograms a call can afford: adding is adding, and Prometheus' objects are made when it asks.
+"""Counters and histograms a call can afford: adding is adding, and text is made when Prometheus asks.
 
 The event loop is the only writer, so nothing is locked. `prometheus_client` spends 0.4 µs and a mutex on each.
 """
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
-from typing import Generic, TypeVar
+from typing import Generic, Literal, TypeVar
 
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from msgspec import Struct
+
+from app.monitoring.window import Window
 
 Labels = tuple[str, ...]
 
-MOST_CHILDREN = 1000
+MOST_SERIES = 2000
+MOST_REMEMBERED = 1024
+LONGEST_LABEL = 128
 OVERFLOW = "other"
 
 
@@ -24,75 +28,152 @@ class Count:
 
 
 class Distribution:
-    __slots__ = ("_bounds", "counts", "sum")
+    """Of each bucket the last exemplar is kept: the trace's id, the value, the time in seconds since the epoch."""
+
+    __slots__ = ("_bounds", "counts", "exemplars", "sum", "window")
 
     def __init__(self, bounds: Sequence[float]) -> None:
         self._bounds = bounds
         self.counts = [0] * (len(bounds) + 1)
         self.sum = 0.0
+        self.exemplars: dict[int, tuple[str, float, float]] | None = None
+        self.window: Window | None = None
 
     def observe(self, value: float) -> None:
         self.counts[bisect_left(self._bounds, value)] += 1
         self.sum += value
+
+    def exemplify(self, value: float, trace_id: str, now: float) -> None:
+        """Remember which trace a value was seen in."""
+        if self.exemplars is None:
+            self.exemplars = {}
+        self.exemplars[bisect_left(self._bounds, value)] = (trace_id, value, now)
+
+
+class Reading(Struct, frozen=True):
+    """A number that is looked up when Prometheus asks; a counter's name ends in `_total`."""
+
+    name: str
+    help_text: str
+    value: float
+    kind: Literal["counter", "gauge"] = "gauge"
+    labels: tuple[tuple[str, str], ...] = ()
 
 
 Child = TypeVar("Child")
 
 
 class Family(Generic[Child]):
-    """One child for each set of label values, as far as `MOST_CHILDREN`.
+    """One child for each set of label values, as far as its share of series goes.
 
-    Beyond that all go to one child whose labels are `other`: sums stay exact, memory bounded.
+    Beyond that all go to one child whose labels are `other`: sums stay exact, memory bounded. `name` has no `_total`.
     """
 
-    def __init__(self, name: str, help_text: str, labels: Labels, new: Callable[[], Child]) -> None:
+    kind = ""
+
+    def __init__(
+        self, name: str, help_text: str, labels: Labels, new: Callable[[], Child], *, most_children: int
+    ) -> None:
         self.name = name
         self.help_text = help_text
         self.label_names = labels
         self.children: dict[Labels, Child] = {}
+        self.overflows = 0
+        """How often a set of label values found no place; one that comes again may be counted again."""
         self._new = new
-        self.of = lru_cache(MOST_CHILDREN)(self._child)
+        self._most = max(most_children, 1)
+        self.of = lru_cache(MOST_REMEMBERED)(self._child)
+
+    @property
+    def series(self) -> int:
+        """How many samples it shows."""
+        return len(self.children)
 
     def _child(self, *labels: str) -> Child:
-        if labels not in self.children and len(self.children) >= MOST_CHILDREN:
+        labels = tuple(map(presentable, labels))
+        if labels not in self.children and len(self.children) >= self._most:
+            self.overflows += 1
             labels = (OVERFLOW,) * len(labels)
-        return self.children.setdefault(labels, self._new())
+        if (child := self.children.get(labels)) is None:
+            child = self.children[labels] = self._new()
+        return child
 
 
 class CounterFamily(Family[Count]):
-    def __init__(self, name: str, help_text: str, *labels: str) -> None:
-        super().__init__(name, help_text, labels, Count)
+    kind = "counter"
 
-    def collect(self) -> Iterable[Metric]:
-        family = CounterMetricFamily(self.name, self.help_text, labels=self.label_names)
-        for labels, child in self.children.items():
-            family.add_metric(labels, child.value)
-        yield family
+    def __init__(self, name: str, help_text: str, *labels: str, max_series: int = MOST_SERIES) -> None:
+        super().__init__(name, help_text, labels, Count, most_children=max_series)
 
 
 class GaugeFamily(Family[Count]):
-    def __init__(self, name: str, help_text: str, *labels: str) -> None:
-        super().__init__(name, help_text, labels, Count)
+    kind = "gauge"
 
-    def collect(self) -> Iterable[Metric]:
-        family = GaugeMetricFamily(self.name, self.help_text, labels=self.label_names)
-        for labels, child in self.children.items():
-            family.add_metric(labels, child.value)
-        yield family
+    def __init__(self, name: str, help_text: str, *labels: str, max_series: int = MOST_SERIES) -> None:
+        super().__init__(name, help_text, labels, Count, most_children=max_series)
 
 
 class HistogramFamily(Family[Distribution]):
-    def __init__(self, name: str, help_text: str, *labels: str, bounds: Sequence[float]) -> None:
-        super().__init__(name, help_text, labels, lambda: Distribution(bounds))
-        self._names = [*map(str, map(float, bounds)), "+Inf"]
+    """With `quantiles`, values given to a child's window are told as quantiles too."""
 
-    def collect(self) -> Iterable[Metric]:
-        family = HistogramMetricFamily(self.name, self.help_text, labels=self.label_names)
-        for labels, child in self.children.items():
-            running = 0
-            buckets = []
-            for name, count in zip(self._names, child.counts, strict=True):
-                running += count
-                buckets.append((name, float(running)))
-            family.add_metric(labels, buckets, child.sum)
-        yield family
+    kind = "histogram"
+
+    def __init__(
+        self, name: str, help_text: str, *labels: str, bounds: Sequence[float], max_series: int = MOST_SERIES
+    ) -> None:
+        self.bounds = tuple(bounds)
+        self._width = len(self.bounds) + 3
+        most = max_series // self._width
+        super().__init__(name, help_text, labels, lambda: Distribution(self.bounds), most_children=most)
+        self.quantiles: Callable[[], Iterable[tuple[Labels, Window]]] | None = None
+        """Label values and what was seen lately, for labels named as the family's first ones."""
+
+    @property
+    def series(self) -> int:
+        return len(self.children) * self._width
+
+
+AnyFamily = CounterFamily | GaugeFamily | HistogramFamily
+Source = Callable[[], Iterable[Reading]]
+
+
+class Tally:
+    """All families of a process; each name is given once. Sources are asked at a scrape."""
+
+    def __init__(self, *, max_series: int = MOST_SERIES) -> None:
+        self.families: dict[str, AnyFamily] = {}
+        self._max_series = max_series
+        self._sources: list[Source] = []
+
+    def counter(self, name: str, help_text: str, *labels: str) -> CounterFamily:
+        """`name` without the `_total` that its samples have; raises ValueError where there is one of that name."""
+        return self._added(CounterFamily(name, help_text, *labels, max_series=self._max_series))
+
+    def gauge(self, name: str, help_text: str, *labels: str) -> GaugeFamily:
+        return self._added(GaugeFamily(name, help_text, *labels, max_series=self._max_series))
+
+    def histogram(self, name: str, help_text: str, *labels: str, bounds: Sequence[float]) -> HistogramFamily:
+        return self._added(HistogramFamily(name, help_text, *labels, bounds=bounds, max_series=self._max_series))
+
+    def add_source(self, read: Source) -> None:
+        """`read` is called at every scrape; readings of one name must follow each other."""
+        self._sources.append(read)
+
+    def readings(self) -> Iterator[Reading]:
+        for read in self._sources:
+            yield from read()
+
+    def _added(self, family: "_F") -> "_F":
+        if family.name in self.families:
+            raise ValueError(f"there already is a metric {family.name}")
+        self.families[family.name] = family
+        return family
+
+
+_F = TypeVar("_F", CounterFamily, GaugeFamily, HistogramFamily)
+
+
+def presentable(value: str) -> str:
+    """A label's value as it can be written: at most 128 characters, of which none is half a surrogate pair."""
+    value = value[:LONGEST_LABEL]
+    return value if value.isascii() else value.encode("utf-8", "replace").decode()

@@ -35,7 +35,7 @@ class OpenAICompatibleProvider:
         answer = await self._upstream.send("POST", request.operation, body)
         if answer.status >= 300:
             raise self._errors.from_answer(answer)
-        reply = Reply(body=answer.body, provider=self.name, model=request.model)
+        reply = Reply(body=answer.body, provider=self.name, model=request.model, seconds_connecting=answer.connecting)
         return self._reader.whole(request.operation, answer.body, reply)
 
     async def ping(self) -> None:
@@ -58,7 +58,7 @@ class OpenAICompatibleProvider:
 
     async def _stream(self, request: LLMRequest, body: bytes) -> Reply:
         exchange = await self._upstream.open("POST", request.operation, body)
-        reply = Reply(body=b"", provider=self.name, model=request.model)
+        reply = Reply(body=b"", provider=self.name, model=request.model, seconds_connecting=exchange.connecting)
         stream = EventStream(exchange, self._reader, reply)
         try:
             first = await self._first(request, exchange, stream, reply)

@@ -12,9 +12,16 @@ from app.providers.listing import Listings
 OWNER = "signalbox"
 
 
+UNKNOWN = "unknown"
+ROUTE, PREFIX, LISTED = "route", "prefix", "listed"
+
+
 class Target(NamedTuple):
+    """`reason` is what it was found by."""
+
     provider: Provider
     model: str
+    reason: str = ROUTE
 
 
 class ProviderRegistry:
@@ -24,6 +31,20 @@ class ProviderRegistry:
         self._providers = {provider.name: provider for provider in providers}
         self._routes = {model: [self._target(each) for each in targets] for model, targets in routes.items()}
         self._listings = listings
+        self._public: set[str] = set(self._routes)
+
+    def public_name(self, model: str) -> str:
+        """The same name if it is a route or somebody has ever listed it, else `unknown`: for labels, which are few."""
+        if model in self._public:
+            return model
+        name, _, rest = model.partition("/")
+        for listing in self._listings.each:
+            if (model in listing.models and not listing.provider.prefix_only) or (
+                listing.provider.name == name and rest in listing.models
+            ):
+                self._public.add(model)
+                return model
+        return UNKNOWN
 
     def route(self, model: str) -> Sequence[Target] | None:
         """The targets of a configured route, for which nobody need be asked."""
@@ -39,14 +60,14 @@ class ProviderRegistry:
             return route
         name, slash, rest = model.partition("/")
         if slash and rest and (provider := self._providers.get(name)) is not None:
-            return [Target(provider, rest)]
+            return [Target(provider, rest, PREFIX)]
         open_to_all = [each for each in self._listings.each if not each.provider.prefix_only]
-        if found := [Target(each.provider, model) for each in open_to_all if model in each.models]:
+        if found := [Target(each.provider, model, LISTED) for each in open_to_all if model in each.models]:
             for each in open_to_all:
                 each.renewed()
             return found
         await asyncio.gather(*(each.read() for each in open_to_all))
-        if found := [Target(each.provider, model) for each in open_to_all if model in each.models]:
+        if found := [Target(each.provider, model, LISTED) for each in open_to_all if model in each.models]:
             return found
         raise self._not_found(model)
 

@@ -4,6 +4,7 @@ from dependency_injector import containers
 from dependency_injector import providers as di
 
 from app.cache.base import CacheBackend
+from app.monitoring.backlog import Backlog
 from app.monitoring.health.service import HealthService
 from app.monitoring.journal import Journal
 from app.monitoring.metrics import Metrics
@@ -19,8 +20,9 @@ from app.services.stages.fallback import FallbackDispatcher
 from app.settings import Settings
 
 
-def _observers(settings: Settings, metrics: Metrics, journal: Journal) -> Sequence[Observer]:
-    return [Metering(metrics), Journaling(journal)] if settings.log.calls else [Metering(metrics)]
+def _observers(settings: Settings, metrics: Metrics, settled: Backlog, journal: Journal) -> Sequence[Observer]:
+    metering = Metering(metrics.providers, settled)
+    return [metering, Journaling(journal)] if settings.log.calls else [metering]
 
 
 def _stages(settings: Settings, cache: CacheBackend) -> Sequence[Stage]:
@@ -33,12 +35,13 @@ class ServicesModule(containers.DeclarativeContainer):
     cache: di.Dependency[CacheBackend] = di.Dependency()
     registry = di.Dependency(instance_of=ProviderRegistry)
     metrics = di.Dependency(instance_of=Metrics)
+    settled: di.Dependency[Backlog] = di.Dependency()
     journal = di.Dependency(instance_of=Journal)
     health = di.Dependency(instance_of=HealthService)
 
     drain = di.Singleton(Drain)
     keys = di.Singleton(KeyService, settings.provided.keys, metrics_key=settings.provided.metrics.key)
-    observers = di.Singleton(_observers, settings, metrics, journal)
+    observers = di.Singleton(_observers, settings, metrics, settled, journal)
     stages = di.Singleton(_stages, settings, cache)
-    dispatch = di.Singleton(FallbackDispatcher, registry, metrics, health, settings.provided.retry)
-    llm = di.Singleton(LLMService, stages, dispatch, observers, drain)
+    dispatch = di.Singleton(FallbackDispatcher, registry, metrics.provided.providers, health, settings.provided.retry)
+    llm = di.Singleton(LLMService, stages, dispatch, observers, drain, registry.provided.public_name)

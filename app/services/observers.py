@@ -3,8 +3,10 @@
 from typing import Protocol
 
 from app.domain.outcome import Outcome
+from app.monitoring.backlog import Backlog
+from app.monitoring.calls import NONE
 from app.monitoring.journal import Journal
-from app.monitoring.metrics import NONE, Metrics
+from app.monitoring.metrics import ProviderMetrics
 
 
 class Observer(Protocol):
@@ -20,15 +22,16 @@ class Observer(Protocol):
 class Metering:
     """Counts calls; `llm_active_requests` has each under `none`, then under the provider that has it."""
 
-    def __init__(self, metrics: Metrics) -> None:
+    def __init__(self, metrics: ProviderMetrics, settled: Backlog[Outcome]) -> None:
         self._metrics = metrics
+        self._settled = settled
 
     def began(self) -> None:
-        self._metrics.moved("", NONE)
+        self._metrics.moved("", NONE, "")
 
     def ended(self, outcome: Outcome) -> None:
-        self._metrics.moved(outcome.place, "")
-        self._metrics.call_settled(outcome)
+        self._metrics.moved(outcome.place, "", outcome.public_model)
+        self._settled.add(outcome)
 
 
 class Journaling:

@@ -126,10 +126,11 @@ class HealthSettings(Section, frozen=True):
 
 
 class MetricsSettings(Section, frozen=True):
-    """`key` opens /metrics and nothing else."""
+    """`key` opens /metrics and nothing else. `max_series` bounds the samples of each metric, by label `other`."""
 
     public: bool = False
     key: Secret = field(default_factory=Secret)
+    max_series: Annotated[int, Meta(ge=100)] = 2000
 
 
 class CorsSettings(Section, frozen=True):

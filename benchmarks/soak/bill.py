@@ -18,7 +18,7 @@ CHECKED = frozenset(
         "llm_requests_total",
         "llm_request_duration_seconds_count",
         "llm_time_to_first_chunk_seconds_count",
-        "llm_overhead_seconds_count",
+        "llm_streams_total",
         "llm_provider_requests_total",
         "llm_provider_errors_total",
         "llm_provider_latency_seconds_count",

@@ -51,6 +51,10 @@ class Ledger:
             self._count("llm_provider_latency_seconds_count", provider=asked)
             if word != "ok":
                 self._count("llm_provider_errors_total", provider=asked, error_type=word)
+        if case.stream and case.code == 200:
+            self._count(
+                "llm_streams_total", provider=provider, ending="complete" if case.status == "ok" else case.status
+            )
         kind = "hits" if case.shared else "misses" if case.cache == "miss" else "bypasses"
         self._count(f"llm_cache_{kind}_total")
         prompt, completion = case.tokens(number)
@@ -61,7 +65,6 @@ class Ledger:
         self.stored += case.stored
         self._count("llm_token_usage_total", prompt, provider=provider, type="prompt")
         self._count("llm_token_usage_total", completion, provider=provider, type="completion")
-        self._count("llm_overhead_seconds_count", provider=provider)
         if case.stream and case.code == 200:
             self._count("llm_time_to_first_chunk_seconds_count", provider=provider)
 

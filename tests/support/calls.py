@@ -4,6 +4,7 @@ import asyncio
 from typing import Any
 
 from app.domain.llm import LLMRequest, Operation, Reply
+from app.domain.passage import Passage
 from app.domain.principal import Principal
 from app.services.presence import Presence
 from app.services.stages.base import Call
@@ -14,7 +15,7 @@ def call_for(body: bytes, *, tenant: str = "alice", **fields: Any) -> Call:
     task = asyncio.current_task()
     assert task is not None
     request = LLMRequest.parse(Operation.CHAT, body)
-    return Call(request, Principal(tenant, tenant), "id", Presence(task), 0.0, **fields)
+    return Call(request, Principal(tenant, tenant), "id", Presence(task), Passage(0.0, 0.0), 0.0, **fields)
 
 
 async def read(reply: Reply, call: Call | None = None) -> bytes:

@@ -16,6 +16,7 @@ from tests.unit.settings_tree import REQUIRED, settings_of
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
+METRICS = (ROOT / "docs" / "metrics.md").read_text()
 ERRORS = (ROOT / "docs" / "errors.md").read_text()
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "benchmarks").glob("*.md")])
 DECISIONS = sorted((ROOT / "docs" / "adr").glob("*.md"))
@@ -91,11 +92,14 @@ def test_the_readme_names_every_well_known_provider() -> None:
     assert {each for each in names if f"`{each}`" not in README and f"{each}_API_KEY" not in README} == set()
 
 
-def test_the_readme_names_the_metrics_there_are_and_no_others() -> None:
+def test_the_list_of_metrics_is_the_metrics_there_are() -> None:
     exposition, _ = Metrics(cache=CacheSize, version="1").render("")
-    families = set(re.findall(r"^# TYPE ((?:llm|http)_\w+)", exposition.decode(), re.MULTILINE))
+    families = set(re.findall(r"^# TYPE ((?:llm|http|model|system)_\w+)", exposition.decode(), re.MULTILINE))
 
-    assert set(re.findall(r"`((?:llm|http)_\w+)`", README)) == families
+    listed = re.findall(r"^\| `(\w+)`", METRICS, re.MULTILINE)
+
+    assert len(listed) == len(set(listed))
+    assert set(listed) == families
 
 
 def test_the_readme_has_the_banners_line() -> None:

@@ -5,9 +5,11 @@ from functools import lru_cache
 
 from app.controllers.door import Headers
 from app.domain.llm import SERVED_AGAIN, CacheStatus, Reply
+from app.domain.passage import PHASES, Passage
 
 WHOLE = b"content-type: application/json\r\n"
 STREAM = b"content-type: text/event-stream; charset=utf-8\r\ncache-control: no-store\r\nx-accel-buffering: no\r\n"
+_PHASES = {phase: phase.encode() for phase in PHASES}
 # RFC 9211
 _CACHE_STATUS = {
     CacheStatus.MISS: "signalbox; fwd=uri-miss",
@@ -16,21 +18,27 @@ _CACHE_STATUS = {
 }
 
 
-def lines_of(reply: Reply, *, request_id: str, started: float) -> bytes:
-    """Lines with their ends; `started` is the `perf_counter` when the request came."""
+def lines_of(reply: Reply, *, request_id: str, passage: Passage) -> bytes:
+    """Lines with their ends."""
     whole, cache = isinstance(reply.body, bytes), reply.cache
-    total = (time.perf_counter() - started) * 1000
-    lines = b"%bx-request-id: %b\r\nserver-timing: upstream;dur=%.1f, total;dur=%.1f\r\n" % (
+    lines = b"%bx-request-id: %b\r\nserver-timing: %b\r\n" % (
         _lasting(reply.provider, reply.model, cache, reply.attempts, whole),
         request_id.encode(),
-        reply.seconds_upstream * 1000,
-        total,
+        timing_of(passage),
     )
     if cache is CacheStatus.HIT:
         lines += b"cache-status: signalbox; hit; ttl=%d\r\nage: %d\r\n" % (max(reply.ttl or 0, 0), reply.age or 0)
     if whole and reply.usage.cost_nano_usd is not None and cache not in SERVED_AGAIN:
         lines += b"x-signalbox-cost: %.9f\r\n" % (reply.usage.cost_nano_usd / 1e9)
     return lines
+
+
+def timing_of(passage: Passage) -> bytes:
+    """`Server-Timing`: the phases until now, and the time since the request came, in milliseconds."""
+    now = time.perf_counter()
+    parts = [b"%b;dur=%.3f" % (_PHASES[phase], seconds * 1000) for phase, seconds in passage.phases(now)]
+    parts.append(b"total;dur=%.3f" % ((now - passage.arrived) * 1000))
+    return b", ".join(parts)
 
 
 def headers_in(lines: bytes) -> Headers:

@@ -76,7 +76,7 @@ class HealthService:
         watched = [*self._providers.values(), *([self._redis] if self._redis else [])]
         await asyncio.gather(*(each.check() for each in watched))
         states = {name: each.is_up for name, each in self._providers.items()}
-        self._metrics.providers_up(states)
+        self._metrics.providers.are_up(states)
         checks = self._vitals.checks() | {"models": self._models(states)}
         checks |= {each.name if each is self._redis else f"provider:{each.name}": each.as_check() for each in watched}
         return HealthReport(

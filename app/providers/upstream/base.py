@@ -33,11 +33,12 @@ LINGER_SECONDS = 0.5
 
 
 class Answer(Struct):
-    """A whole answer, whatever its status."""
+    """A whole answer, whatever its status; `connecting` is the seconds until there was a connection to ask on."""
 
     status: int
     headers: Headers
     body: bytes
+    connecting: float = 0.0
 
     def header(self, name: bytes) -> bytes:
         """The value of a header whose `name` is given in lower case, or nothing."""
@@ -49,6 +50,8 @@ class Exchange(Protocol):
 
     status: int
     headers: Headers
+    connecting: float
+    """Seconds until there was a connection to ask on; 0 on one that was kept."""
 
     async def read(self) -> bytes:
         """All that has arrived since the last call, waiting for something; empty at the end."""

@@ -40,29 +40,10 @@ class Connection(asyncio.Protocol):
     """An `Exchange` while it is busy; `due` is when it will have taken too long, or been idle for too long."""
 
     __slots__ = (
-        "_body",
-        "_closed",
-        "_error",
-        "_head_bytes",
-        "_held",
-        "_inflater",
-        "_keep",
-        "_limits",
-        "_loop",
-        "_parser",
-        "_pool",
-        "_size",
-        "_total_due",
-        "_transport",
-        "_until_close",
-        "_waiter",
-        "_whole",
-        "busy",
-        "due",
-        "headers",
-        "reused",
-        "status",
-    )
+        "_body", "_closed", "_error", "_head_bytes", "_held", "_inflater", "_keep", "_limits", "_loop", "_parser",
+        "_pool", "_size", "_total_due", "_transport", "_until_close", "_waiter", "_whole", "busy", "connecting",
+        "due", "headers", "reused", "status",
+    )  # fmt: skip # a line for each would be twenty
 
     def __init__(self, pool: Owner) -> None:
         self._pool = pool
@@ -80,6 +61,7 @@ class Connection(asyncio.Protocol):
         self.due = NEVER
         self.busy = self.reused = False
         self.status = 0
+        self.connecting = 0.0
         self.headers: Headers = []
 
     # the side of whoever asks
@@ -148,6 +130,7 @@ class Connection(asyncio.Protocol):
     def _rest(self) -> None:
         self._body = []
         self.reused = True
+        self.connecting = 0.0
         self.due = self._loop.time() + self._limits.keep_idle
         self._pool.take_back(self)
 

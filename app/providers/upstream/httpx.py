@@ -67,7 +67,7 @@ class HttpxUpstream:
     async def send(self, method: str, path: str, body: bytes = b"") -> Answer:
         exchange = await self._opened(method, path, body, total=self.limits.total)
         try:
-            return Answer(exchange.status, exchange.headers, await exchange.read_all())
+            return Answer(exchange.status, exchange.headers, await exchange.read_all(), exchange.connecting)
         finally:
             exchange.close()
 
@@ -183,6 +183,7 @@ class HttpxExchange:
     def __init__(self, response: httpx.Response, line: Line, upstream: HttpxUpstream, due: float) -> None:
         self.status = response.status_code
         self.headers: Headers = response.headers.raw
+        self.connecting = line.connecting or 0.0
         encoding = response.headers.get("content-encoding", "").strip().lower().encode()
         self.packed_unknown = encoding not in IDENTITY | ENCODINGS
         self._inflater = Inflater(upstream.limits.answer_bytes) if encoding in ENCODINGS else None

@@ -3,12 +3,13 @@
 import asyncio
 import socket
 import ssl
+import time
 from collections import deque
 from collections.abc import Mapping
 from urllib.parse import quote, urlsplit
 
 from app.domain.errors import QueueTimeoutError
-from app.domain.upstream_errors import UpstreamConnectError, UpstreamTimeoutError
+from app.domain.upstream_errors import UpstreamConnectError, UpstreamTimeoutError, unreached
 from app.providers.upstream.base import DEFAULT_LIMITS, Answer, Limits
 from app.providers.upstream.connection import Connection, StaleError
 from app.providers.upstream.tls import tls_context
@@ -51,7 +52,7 @@ class LeanUpstream:
 
     async def send(self, method: str, path: str, body: bytes = b"") -> Answer:
         connection = await self._asked(method, path, body, whole=True, total=self.limits.total)
-        answer = Answer(connection.status, connection.headers, connection.take())
+        answer = Answer(connection.status, connection.headers, connection.take(), connection.connecting)
         connection.close()
         return answer
 
@@ -66,7 +67,7 @@ class LeanUpstream:
     async def _asked(self, method: str, path: str, body: bytes, *, whole: bool, total: float) -> Connection:
         head = self._heads.get((method, path)) or self._head(method, path)
         request = b"%b%d\r\n\r\n%b" % (head, len(body), body)
-        connection = self._idle.pop() if self._idle else await self._connect()
+        connection = self._idle.pop() if self._idle else await self._timed()
         try:
             await connection.ask(request, whole=whole, total=total)
         except StaleError:
@@ -76,8 +77,14 @@ class LeanUpstream:
             raise
         return connection
 
+    async def _timed(self, *, fresh: bool = False) -> Connection:
+        started = time.perf_counter()
+        connection = await self._connect(fresh=fresh)
+        connection.connecting = time.perf_counter() - started
+        return connection
+
     async def _asked_again(self, request: bytes, *, whole: bool, total: float) -> Connection:
-        connection = await self._connect(fresh=True)
+        connection = await self._timed(fresh=True)
         try:
             await connection.ask(request, whole=whole, total=total)
         except BaseException:
@@ -120,10 +127,14 @@ class LeanUpstream:
                     lambda: Connection(self), self._host, self._port, ssl=self._tls
                 )
         except TimeoutError:
-            raise UpstreamTimeoutError(f"no connection to {self.provider} in time", provider=self.provider) from None
+            raise unreached(
+                UpstreamTimeoutError(f"no connection to {self.provider} in time", provider=self.provider)
+            ) from None
         except OSError as error:  # of TLS too
-            raise UpstreamConnectError(
-                f"could not reach {self.provider}", provider=self.provider, detail=error.strerror or str(error)
+            raise unreached(
+                UpstreamConnectError(
+                    f"could not reach {self.provider}", provider=self.provider, detail=error.strerror or str(error)
+                )
             ) from None
         finally:
             self._opening -= 1

@@ -8,6 +8,7 @@ the stream ends (`frames.py`), by the same way.
 
 import asyncio
 import ssl
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -40,6 +41,9 @@ class Line:
         """For what comes; a slow reader does not."""
         self.due = False
         self.closed = False
+        self.connecting: float | None = None
+        """Seconds until there was a connection to ask on."""
+        self._begun = time.perf_counter()
         self._stream: WatchedStream | None = None
         self._reads = 0
 
@@ -86,6 +90,8 @@ class Line:
 
     async def trace(self, event: str, info: Mapping[str, Any]) -> None:
         """What httpcore tells of a request while it is sent; a stream that is refused here has cost nobody anything."""
+        if self.connecting is None and event.endswith(".send_request_headers.started"):
+            self.connecting = time.perf_counter() - self._begun
         match event:
             case "http2.send_request_headers.started":
                 if self.cut:

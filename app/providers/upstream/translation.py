@@ -10,6 +10,7 @@ from app.domain.upstream_errors import (
     UpstreamMalformedError,
     UpstreamTimeoutError,
     UpstreamTruncatedError,
+    unreached,
 )
 from app.providers.upstream.frames import REFUSED_STREAM
 from app.providers.upstream.line import Line, UploadCutError
@@ -37,7 +38,8 @@ def in_our_words(
         return UpstreamMalformedError(f"{provider}'s answer is not HTTP", provider=provider)
     for kind, ours, message in _WORDS:
         if isinstance(error, kind):
-            return ours(message.format(provider), provider=provider)
+            failed = ours(message.format(provider), provider=provider)
+            return unreached(failed) if kind is not httpx.TimeoutException else failed
     if reading:
         return UpstreamTruncatedError(f"{provider} hung up in mid-answer", provider=provider)
     if line.stale and not again:

@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from app.domain.controls import AS_CONFIGURED, CacheControls
 from app.domain.llm import CacheStatus, LLMRequest, Reply
+from app.domain.passage import Passage
 from app.domain.principal import Principal
 from app.services.presence import Presence
 
@@ -29,6 +30,7 @@ class Call(Struct):
     caller: Principal
     request_id: str
     presence: Presence
+    passage: Passage
     started: float
     controls: CacheControls = AS_CONFIGURED
     key: bytes = b""
@@ -37,6 +39,8 @@ class Call(Struct):
     """What the cache said before anybody was asked."""
     place: str = "none"
     """The provider that has it."""
+    public_model: str = ""
+    """Its name in metrics, from when somebody is asked."""
     attempts: str = ""
     seconds_upstream: float = 0.0
     settled: bool = False

@@ -35,7 +35,9 @@ class CachingStage:
             return await proceed(call)
         key = key_of(call.request, tenant="" if self._settings.shared else call.caller.tenant)
         if controls.read:
-            if (stored := await self._found(key, controls)) is not None:
+            stored = await self._found(key, controls)
+            call.passage.looked_up = time.perf_counter()
+            if stored is not None:
                 return self._replay(call.request, stored)
             call.cache = CacheStatus.MISS
             if controls.store:

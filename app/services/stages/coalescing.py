@@ -1,6 +1,7 @@
 """Identical questions in flight share one answer, streams included."""
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
@@ -24,7 +25,11 @@ class CoalescingStage:
         if not call.key:
             return await proceed(call)
         while (flight := self._flights.get(call.key)) is not None and flight.joinable:
-            if (reply := await self._followed(call.key, flight)) is not None:
+            try:
+                reply = await self._followed(call.key, flight)
+            finally:
+                call.passage.answered = time.perf_counter()
+            if reply is not None:
                 return reply
         flight = self._flights[call.key] = Flight(call.presence)
         try:

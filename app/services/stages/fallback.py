@@ -5,14 +5,16 @@ import random
 import time
 from collections.abc import Callable
 
-from app.domain.errors import GatewayError, NoTargetError, word_of
+from app.domain.errors import NoTargetError, QueueTimeoutError, word_of
 from app.domain.llm import Reply
 from app.domain.upstream_errors import UpstreamError
 from app.monitoring.health.service import HealthService
-from app.monitoring.metrics import Metrics
+from app.monitoring.metrics import ProviderMetrics
 from app.providers.registry import ProviderRegistry, Target
 from app.services.stages.base import Call
 from app.settings import RetrySettings
+
+FALLBACK = "fallback"
 
 
 class FallbackDispatcher:
@@ -24,7 +26,7 @@ class FallbackDispatcher:
     def __init__(
         self,
         registry: ProviderRegistry,
-        metrics: Metrics,
+        metrics: ProviderMetrics,
         health: HealthService,
         settings: RetrySettings,
         *,
@@ -37,11 +39,18 @@ class FallbackDispatcher:
         self._chance = chance
 
     async def __call__(self, call: Call) -> Reply:
-        last: GatewayError | None = None
+        last: UpstreamError | None = None
         retries = 0
-        model = call.request.model
+        model, passage = call.request.model, call.passage
         try:
-            for target in self._registry.route(model) or await self._registry.targets_for(model):
+            targets = self._registry.route(model) or await self._registry.targets_for(model)
+            call.public_model = self._registry.public_name(model)
+            passage.routed = time.perf_counter()
+            for target in targets:
+                name = target.provider.name
+                if last is not None:
+                    self._metrics.left(last.provider, last.word)
+                self._metrics.chosen(name, target.reason if last is None else FALLBACK)
                 while True:
                     try:
                         return await self._attempt(call, target)
@@ -51,11 +60,13 @@ class FallbackDispatcher:
                     if wait is None:
                         break
                     retries += 1
+                    self._metrics.retried(name, last.word)
                     await asyncio.sleep(wait)
                 if not last.fallback:
                     break
             raise last or NoTargetError(f"nobody serves {model!r} now", retry_after=1)
         finally:
+            passage.answered = time.perf_counter()
             del last  # or its traceback holds this frame, and that the error
 
     def _wait(self, error: UpstreamError, retries: int) -> float | None:
@@ -70,7 +81,7 @@ class FallbackDispatcher:
 
     async def _attempt(self, call: Call, target: Target) -> Reply:
         name = target.provider.name
-        self._metrics.moved(call.place, name)
+        self._metrics.moved(call.place, name, call.public_model)
         call.place = name
         started = time.perf_counter()
         try:
@@ -80,6 +91,7 @@ class FallbackDispatcher:
             raise
         seconds = time.perf_counter() - started
         call.seconds_upstream += seconds
+        call.passage.connecting += reply.seconds_connecting
         call.attempts += f"{name}:ok"
         self._metrics.attempted(name, seconds)
         if isinstance(reply.body, bytes):
@@ -94,6 +106,8 @@ class FallbackDispatcher:
         call.attempts += f"{name}:{word},"
         call.seconds_upstream += seconds
         self._metrics.attempted(name, seconds, word)
+        if isinstance(error, QueueTimeoutError) or getattr(error, "connecting", False):
+            call.passage.connecting += seconds
         if isinstance(error, UpstreamError):
             self._health.attempted(name, word, hurts=error.hurts)
 
@@ -101,7 +115,7 @@ class FallbackDispatcher:
 class _Watching:
     """A stream that breaks is a failed attempt too, though nobody else may be asked any more."""
 
-    def __init__(self, call: Call, name: str, metrics: Metrics, health: HealthService) -> None:
+    def __init__(self, call: Call, name: str, metrics: ProviderMetrics, health: HealthService) -> None:
         self._call = call
         self._name = name
         self._metrics = metrics

@@ -40,6 +40,9 @@ class Registry:
     def route(self, model: str) -> None:
         return None
 
+    def public_name(self, model: str) -> str:
+        return f"public {model}"
+
     async def targets_for(self, model: str) -> list[Target]:
         return self.targets
 
@@ -49,9 +52,21 @@ class Witness:
 
     def __init__(self) -> None:
         self.attempts: list[tuple[Any, ...]] = []
+        self.choices: list[tuple[str, str]] = []
+        self.again: list[tuple[str, str]] = []
+        self.given_up: list[tuple[str, str]] = []
 
     def moved(self, *_: str) -> None:
         return None
+
+    def chosen(self, provider: str, reason: str) -> None:
+        self.choices.append((provider, reason))
+
+    def retried(self, provider: str, reason: str) -> None:
+        self.again.append((provider, reason))
+
+    def left(self, provider: str, reason: str) -> None:
+        self.given_up.append((provider, reason))
 
     def attempted(self, provider: str, *rest: Any, **_: Any) -> None:
         self.attempts.append((provider, *rest[1:]) if isinstance(rest[0], float) else (provider, rest[0]))

@@ -1,0 +1,46 @@
+"""What ended is counted by the dozen: the second one finds everything at hand, and costs half of the first."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Generic, TypeVar
+
+import structlog
+
+AT_ONCE = 32
+AT_LATEST_SECONDS = 1.0
+
+logger = structlog.get_logger("signalbox.monitoring")
+
+Item = TypeVar("Item")
+
+
+class Backlog(Generic[Item]):
+    """Hands items to `takers`, 32 together, or those there are after a second; `work_off` does it now.
+
+    What a taker does wrong is logged, and costs no call anything.
+    """
+
+    def __init__(self, takers: Sequence[Callable[[Item], object]]) -> None:
+        self.takers = list(takers)
+        self._items: list[Item] = []
+        self._due: asyncio.TimerHandle | None = None
+
+    def add(self, item: Item) -> None:
+        self._items.append(item)
+        if len(self._items) >= AT_ONCE:
+            self.work_off()
+        elif self._due is None:
+            self._due = asyncio.get_running_loop().call_later(AT_LATEST_SECONDS, self._late)
+
+    def work_off(self) -> None:
+        items, self._items = self._items, []
+        for take in self.takers:
+            try:
+                for item in items:
+                    take(item)
+            except Exception:
+                logger.exception("what has ended could not be counted")
+
+    def _late(self) -> None:
+        self._due = None
+        self.work_off()

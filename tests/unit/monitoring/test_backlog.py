@@ -1,0 +1,45 @@
+"""What ended is counted by the dozen, and always before anybody reads."""
+
+import asyncio
+
+from app.monitoring.backlog import AT_LATEST_SECONDS, AT_ONCE, Backlog
+
+
+async def test_items_wait_for_their_dozen_or_for_who_wants_to_read() -> None:
+    taken: list[int] = []
+    backlog = Backlog([taken.append])
+    for item in range(AT_ONCE - 1):
+        backlog.add(item)
+    before = list(taken)
+
+    backlog.add(AT_ONCE - 1)
+    at_once = list(taken)
+    backlog.add(AT_ONCE)
+    backlog.work_off()
+
+    assert (before, at_once, taken) == ([], list(range(AT_ONCE)), list(range(AT_ONCE + 1)))
+
+
+async def test_nothing_waits_for_ever() -> None:
+    taken: list[int] = []
+    told = asyncio.Event()
+    backlog = Backlog([taken.append, lambda _: told.set()])
+
+    backlog.add(1)
+    async with asyncio.timeout(20 * AT_LATEST_SECONDS):
+        await told.wait()
+
+    assert taken == [1]
+
+
+async def test_a_taker_that_fails_keeps_nobody_else_from_counting() -> None:
+    taken: list[int] = []
+
+    def broken(_: int) -> None:
+        raise RuntimeError("no")
+
+    backlog = Backlog([broken, taken.append])
+    backlog.add(1)
+    backlog.work_off()
+
+    assert taken == [1]
