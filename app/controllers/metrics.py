@@ -12,8 +12,8 @@ class MetricsController(Controller):
     tags = ["Operations"]
     opt = {"policy": Policy.METRICS}
 
-    @get(sync_to_thread=False, operation_id="metrics", media_type="text/plain")
-    def scrape(self, request: Request, metrics: NamedDependency[Metrics]) -> Response[bytes]:
+    @get(operation_id="metrics", media_type="text/plain")
+    async def scrape(self, request: Request, metrics: NamedDependency[Metrics]) -> Response[bytes]:
         """Every metric, in the Prometheus text format or as OpenMetrics, as `Accept` asks."""
-        body, content_type = metrics.render(request.headers.get("accept", ""))
+        body, content_type = await metrics.scrape(request.headers.get("accept", ""))
         return Response(body, headers={"content-type": content_type})
