@@ -1,6 +1,6 @@
 """One HTTP request from its first byte to the last one of its answer, and where the time went."""
 
-from collections.abc import Iterator
+from typing import TypeAlias
 
 from msgspec import Struct
 
@@ -8,6 +8,10 @@ from app.domain.outcome import Outcome
 from app.domain.trace import Trace
 
 PHASES = ("queue", "auth", "parse", "cache", "route", "connect", "upstream_wait", "stream", "serialise")
+
+Phases: TypeAlias = tuple[
+    float, float | None, float | None, float | None, float | None, float | None, float | None, float | None, float
+]
 
 
 class Passage(Struct, gc=False):
@@ -48,36 +52,36 @@ class Passage(Struct, gc=False):
         elif not self.parsed:
             self.parsed = now
 
-    def phases(self, until: float) -> Iterator[tuple[str, float]]:
-        """The phases it went through, and seconds; together they are the time from `arrived` to `until`.
+    def phases(self, until: float) -> Phases:
+        """Seconds for each of `PHASES`, None for one it did not come to; together the time from `arrived` to `until`.
 
         The wait for the caller's own sending is `queue`, the wait for a provider or for another call's answer is
         `upstream_wait`; `stream` is from the first event to the last, `serialise` what is left.
         """
-        begun, admitted, received, parsed = self.begun, self.admitted, self.received, self.parsed
-        last = admitted or begun
+        begun, admitted, received = self.begun, self.admitted, self.received
         queue = begun - self.arrived
+        auth = parse = cache = route = connect = wait = stream = None
+        last = begun
+        if admitted:
+            auth = admitted - begun
+            last = admitted
         if received:
             queue += received - admitted
             last = received
-        yield "queue", queue
-        if admitted:
-            yield "auth", admitted - begun
-        if parsed:
-            yield "parse", parsed - received
-            last = parsed
+        if self.parsed:
+            parse = self.parsed - last
+            last = self.parsed
         if self.looked_up:
-            yield "cache", self.looked_up - last
+            cache = self.looked_up - last
             last = self.looked_up
         if self.routed:
-            yield "route", self.routed - last
+            route = self.routed - last
             last = self.routed
+            connect = self.connecting
         if self.answered:
-            if self.routed:
-                yield "connect", self.connecting
-            yield "upstream_wait", self.answered - last - self.connecting
+            wait = self.answered - last - self.connecting
             last = self.answered
         if self.ended:
-            yield "stream", self.ended - last
+            stream = self.ended - last
             last = self.ended
-        yield "serialise", until - last
+        return queue, auth, parse, cache, route, connect, wait, stream, until - last

@@ -1,6 +1,7 @@
 """What HTTP answers leave in the metrics."""
 
 import time
+from collections.abc import Sequence
 
 from app.domain.passage import PHASES, Passage
 from app.monitoring.tally import Count, Distribution, Tally
@@ -49,31 +50,40 @@ class AnswerMetrics:
         overhead = tally.histogram(
             "llm_overhead_seconds", "Where the time of a call went, by phase", "phase", bounds=OVERHEAD_BUCKETS
         )
-        self._phases = {phase: overhead.of(phase) for phase in PHASES}
+        self._phases = [overhead.of(phase) for phase in PHASES]
         self._doors: dict[tuple[str, str, int], _Door] = {}
         self.window = Window()
         self._seconds.quantiles = lambda: [((), self.window)]
 
-    def passed(self, passage: Passage) -> None:
-        """A request was answered, or its caller has left."""
-        door = self._doors.get((passage.method, passage.route, passage.status)) or self._door(passage)
-        seconds = passage.finished - passage.arrived
-        door.count.value += 1
-        door.seconds.observe(seconds)
-        door.received.observe(passage.bytes_in)
-        outcome = passage.outcome
-        door.sent.observe(passage.bytes_out or (0 if outcome is None else outcome.chunk_bytes))
-        self.window.observe(seconds)
-        if passage.left:
-            door.left.value += 1
-        if passage.word:
-            self._refusals.of(passage.word).value += 1
-        if passage.trace is not None and passage.trace.sampled:
-            door.seconds.exemplify(seconds, passage.trace.trace_id, time.time())
-        if passage.admitted:
-            phases = self._phases
-            for phase, spent in passage.phases(passage.finished):
-                phases[phase].observe(spent)
+    def passed(self, *passages: Passage) -> None:
+        """Requests were answered, or their callers have left."""
+        self.passed_all(passages)
+
+    def passed_all(self, passages: Sequence[Passage]) -> None:
+        gathered: dict[int, tuple[_Door, list[Passage]]] = {}
+        for passage in passages:
+            door = self._doors.get((passage.method, passage.route, passage.status)) or self._door(passage)
+            gathered.setdefault(id(door), (door, []))[1].append(passage)
+        for door, alike in gathered.values():
+            self._count(door, alike)
+        calls = [passage.phases(passage.finished) for passage in passages if passage.admitted]
+        for phase, spent in zip(self._phases, zip(*calls, strict=True), strict=bool(calls)):
+            phase.observe_all([seconds for seconds in spent if seconds is not None])
+
+    def _count(self, door: "_Door", passages: list[Passage]) -> None:
+        door.count.value += len(passages)
+        seconds = [passage.finished - passage.arrived for passage in passages]
+        for passage, spent in zip(passages, seconds, strict=True):
+            if passage.left:
+                door.left.value += 1
+            if passage.word:
+                self._refusals.of(passage.word).value += 1
+            if passage.trace is not None and passage.trace.sampled:
+                door.seconds.exemplify(spent, passage.trace.trace_id, time.time())
+        door.seconds.observe_all(seconds)
+        self.window.observe_all(seconds)
+        door.received.observe_all([passage.bytes_in for passage in passages])
+        door.sent.observe_all([_sent(passage) for passage in passages])
 
     def refused(self, method: str, route: str, status: int, word: str) -> None:
         """An answer of which nothing is known but that it was an error."""
@@ -96,3 +106,9 @@ class AnswerMetrics:
 
 def _method(method: str) -> str:
     return method if method in METHODS else "other"
+
+
+def _sent(passage: Passage) -> float:
+    """Of a stream what its call has counted."""
+    outcome = passage.outcome
+    return passage.bytes_out or (0 if outcome is None else outcome.chunk_bytes)

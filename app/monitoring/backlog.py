@@ -6,7 +6,7 @@ from typing import Generic, TypeVar
 
 import structlog
 
-AT_ONCE = 32
+AT_ONCE = 64
 AT_LATEST_SECONDS = 1.0
 
 logger = structlog.get_logger("signalbox.monitoring")
@@ -15,13 +15,14 @@ Item = TypeVar("Item")
 
 
 class Backlog(Generic[Item]):
-    """Hands items to `takers`, 32 together, or those there are after a second; `work_off` does it now.
+    """Hands items to `counters`, 64 together, or those there are after a second; `work_off` does it now.
 
-    What a taker does wrong is logged, and costs no call anything.
+    `takers` get them one by one. What any of them does wrong is logged, and costs no call anything.
     """
 
-    def __init__(self, takers: Sequence[Callable[[Item], object]]) -> None:
-        self.takers = list(takers)
+    def __init__(self, *counters: Callable[[Sequence[Item]], object]) -> None:
+        self.takers: list[Callable[[Item], object]] = []
+        self._counters = counters
         self._items: list[Item] = []
         self._due: asyncio.TimerHandle | None = None
 
@@ -34,12 +35,19 @@ class Backlog(Generic[Item]):
 
     def work_off(self) -> None:
         items, self._items = self._items, []
+        if not items:
+            return
+        for count in self._counters:
+            try:
+                count(items)
+            except Exception:
+                logger.exception("what has ended could not be counted")
         for take in self.takers:
             try:
                 for item in items:
                     take(item)
             except Exception:
-                logger.exception("what has ended could not be counted")
+                logger.exception("what has ended could not be told")
 
     def _late(self) -> None:
         self._due = None

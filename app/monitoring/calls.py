@@ -1,12 +1,16 @@
 """What settled calls leave in the metrics."""
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
+from msgspec import Struct
+
+from app.domain.errors import Failure
 from app.domain.llm import SERVED_AGAIN, CacheStatus
 from app.domain.outcome import Outcome
+from app.domain.usage import NO_USAGE
 from app.monitoring.answers import LATENCY_BUCKETS
-from app.monitoring.tally import Labels, Reading, Tally
+from app.monitoring.tally import Count, Distribution, Labels, Reading, Tally
 from app.monitoring.window import Window
 
 NONE = "none"
@@ -14,10 +18,117 @@ COMPLETE = "complete"
 TOKEN_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5)
 RATE_BUCKETS = (1, 2.5, 5, 10, 25, 50, 75, 100, 150, 200, 300, 500, 1000)
 ACTIVE_SECONDS = 300.0
+MOST_ACCOUNTS = 4096
 
 
 class CallMetrics:
+    """Children that calls of one kind need are looked up together, and kept: it is most of what counting costs."""
+
     def __init__(self, tally: Tally, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._families = _Families(tally, clock)
+        self._accounts: dict[tuple[str, str, CacheStatus, Failure | None], _Account] = {}
+        self._keys_seen: dict[str, float] = {}
+        self._models_seen: dict[str, float] = {}
+        self.window = Window(clock)
+        """Seconds of all calls."""
+        self.windows = self._families.windows
+        """Seconds upstream, by provider."""
+        tally.add_source(self._activity)
+
+    def settled(self, *outcomes: Outcome) -> None:
+        self.settled_all(outcomes)
+
+    def settled_all(self, outcomes: Sequence[Outcome]) -> None:
+        now = self._clock()
+        gathered: dict[int, tuple[_Account, list[Outcome]]] = {}
+        for outcome in outcomes:
+            key = (outcome.provider, outcome.public_model, outcome.cache, outcome.error)
+            account = self._accounts.get(key) or self._opened(*key)
+            gathered.setdefault(id(account), (account, []))[1].append(outcome)
+            self._keys_seen[outcome.caller] = now
+        for account, alike in gathered.values():
+            self._models_seen[alike[0].public_model] = now
+            self._count(account, alike)
+
+    def _count(self, account: "_Account", outcomes: list[Outcome]) -> None:
+        count = len(outcomes)
+        account.calls.value += count
+        account.cache.value += count
+        seconds = [outcome.seconds for outcome in outcomes]
+        account.seconds.observe_all(seconds)
+        self.window.observe_all(seconds)
+        for outcome in outcomes:
+            if outcome.trace_id:
+                account.seconds.exemplify(outcome.seconds, outcome.trace_id, time.time())
+            if outcome.seconds_to_first_chunk is not None:
+                self._families.streams.ended(outcome, again=account.again)
+        if account.again:
+            self._families.saved_prompt.value += sum([outcome.usage.prompt_tokens for outcome in outcomes])
+            self._families.saved_completion.value += sum([outcome.usage.completion_tokens for outcome in outcomes])
+        elif (used := account.used) is not None:
+            used.count.value += count
+            used.seconds.observe_all(seconds)
+            used.model_window.observe_all(seconds)
+            used.window.observe_all([outcome.seconds_upstream for outcome in outcomes])
+            if used.errors is not None:
+                used.errors.value += count
+            self._families.spent(used, outcomes)
+
+    def _opened(self, provider: str, model: str, cache: CacheStatus, error: Failure | None) -> "_Account":
+        if len(self._accounts) >= MOST_ACCOUNTS:
+            self._accounts.clear()
+        account = self._accounts[provider, model, cache, error] = self._families.account(provider, model, cache, error)
+        return account
+
+    def _activity(self) -> Iterable[Reading]:
+        since = self._clock() - ACTIVE_SECONDS
+        for name, what, seen in (
+            ("llm_active_keys", "Keys that called in the last five minutes", self._keys_seen),
+            ("llm_active_models", "Models asked for in the last five minutes", self._models_seen),
+        ):
+            for key in [key for key, at in seen.items() if at < since]:
+                del seen[key]
+            yield Reading(name, what, len(seen))
+
+
+class _Account(Struct):
+    """The children for calls that end alike."""
+
+    calls: Count
+    seconds: Distribution
+    cache: Count
+    again: bool
+    used: "_Used | None"
+
+
+class _Used(Struct):
+    """The children for calls that a model worked for."""
+
+    provider: str
+    model: str
+    count: Count
+    seconds: Distribution
+    model_window: Window
+    window: Window
+    errors: Count | None
+    spending: "_Spending | None" = None
+
+
+class _Spending(Struct):
+    """The children for calls that used tokens."""
+
+    prompt: Count
+    completion: Count
+    model_prompt: Count
+    model_completion: Count
+    generated: Count
+    cost: Count
+    rate: Distribution
+
+
+class _Families:
+    def __init__(self, tally: Tally, clock: Callable[[], float]) -> None:
         counter, histogram = tally.counter, tally.histogram
         self._clock = clock
         self._calls = counter("llm_requests", "Settled calls, cache hits included", "provider", "status")
@@ -33,62 +144,87 @@ class CallMetrics:
             )
         }
         self._cache[CacheStatus.COALESCED] = self._cache[CacheStatus.HIT]
-        self._saved = counter("llm_cache_tokens_saved", "Tokens of answers served again", "type")
+        saved = counter("llm_cache_tokens_saved", "Tokens of answers served again", "type")
+        self.saved_prompt, self.saved_completion = saved.of("prompt"), saved.of("completion")
         self._tokens = counter("llm_token_usage", "Tokens used, as providers counted them", "provider", "type")
         self._model_tokens = counter(
             "llm_model_tokens", "Tokens used, as providers counted them", "provider", "model", "type"
         )
         self._cost = counter("llm_cost_usd", "What providers say they charged", "provider", "model")
-        self._streams = _Streams(tally)
-        self._models = _Models(tally)
-        self.window = Window(clock)
+        self.streams = _Streams(tally)
+        self._inferences = counter("model_inference", "Calls a provider was asked for, by model", "model")
+        self._errors = counter(
+            "model_inference_errors", "Calls that failed after a provider was asked", "model", "error_type"
+        )
+        self._generated = counter("model_tokens_generated", "Completion tokens", "model")
+        self._model_seconds = histogram(
+            "model_inference_duration_seconds", "From the call to its last byte", "model", bounds=LATENCY_BUCKETS
+        )
+        self._rate = histogram(
+            "model_tokens_per_second", "Completion tokens of a call over its seconds", "model", bounds=RATE_BUCKETS
+        )
         self.windows: dict[str, Window] = {}
-        self._keys_seen: dict[str, float] = {}
-        self._models_seen: dict[str, float] = {}
-        tally.add_source(self._activity)
+        self._model_windows: dict[Labels, Window] = {}
+        self._model_seconds.quantiles = self._model_windows.items
 
-    def settled(self, outcome: Outcome) -> None:
-        provider, model, usage, now = outcome.provider, outcome.public_model, outcome.usage, self._clock()
-        self._calls.of(provider, "error" if outcome.error else "success").value += 1
-        seconds = self._seconds.of(provider)
-        seconds.observe(outcome.seconds)
-        if outcome.trace_id:
-            seconds.exemplify(outcome.seconds, outcome.trace_id, time.time())
-        self.window.observe(outcome.seconds)
-        self._cache[outcome.cache].value += 1
-        self._keys_seen[outcome.caller] = self._models_seen[model] = now
-        again = outcome.cache in SERVED_AGAIN
-        if outcome.seconds_to_first_chunk is not None:
-            self._streams.ended(outcome, again=again)
-        if again:
-            self._saved.of("prompt").value += usage.prompt_tokens
-            self._saved.of("completion").value += usage.completion_tokens
+    def account(self, provider: str, model: str, cache: CacheStatus, error: Failure | None) -> _Account:
+        again = cache in SERVED_AGAIN
+        return _Account(
+            self._calls.of(provider, "error" if error else "success"),
+            self._seconds.of(provider),
+            self._cache[cache],
+            again,
+            None if again or provider == NONE else self._used(provider, model, error),
+        )
+
+    def spent(self, used: _Used, outcomes: list[Outcome]) -> None:
+        usages = [outcome.usage for outcome in outcomes if outcome.usage is not NO_USAGE]
+        prompt, completion = (
+            sum([each.prompt_tokens for each in usages]),
+            sum([each.completion_tokens for each in usages]),
+        )
+        if not (prompt or completion):
             return
-        if provider != NONE:
-            self._models.ran(outcome)
-            self._window_of(provider).observe(outcome.seconds_upstream)
-        if usage.prompt_tokens or usage.completion_tokens:
-            self._tokens.of(provider, "prompt").value += usage.prompt_tokens
-            self._tokens.of(provider, "completion").value += usage.completion_tokens
-            self._model_tokens.of(provider, model, "prompt").value += usage.prompt_tokens
-            self._model_tokens.of(provider, model, "completion").value += usage.completion_tokens
-        if provider != NONE:
-            self._cost.of(provider, model).value += (usage.cost_nano_usd or 0) / 1e9
+        spending = used.spending or self._spending(used)
+        spending.prompt.value += prompt
+        spending.completion.value += completion
+        spending.model_prompt.value += prompt
+        spending.model_completion.value += completion
+        spending.generated.value += completion
+        spending.cost.value += sum([each.cost_nano_usd or 0 for each in usages]) / 1e9
+        rates = [
+            each.usage.completion_tokens / each.seconds
+            for each in outcomes
+            if each.usage.completion_tokens and each.seconds > 0
+        ]
+        spending.rate.observe_all(rates)
 
-    def _window_of(self, provider: str) -> Window:
-        if (window := self.windows.get(provider)) is None:
-            window = self.windows[provider] = Window(self._clock)
-        return window
+    def _used(self, provider: str, model: str, error: Failure | None) -> _Used:
+        seconds = self._model_seconds.of(model)
+        label = next(labels for labels, child in self._model_seconds.children.items() if child is seconds)
+        self._generated.of(model)
+        return _Used(
+            provider,
+            model,
+            self._inferences.of(model),
+            seconds,
+            self._model_windows.setdefault(label, Window(self._clock)),
+            self.windows.setdefault(provider, Window(self._clock)),
+            self._errors.of(model, error) if error else None,
+        )
 
-    def _activity(self) -> Iterable[Reading]:
-        since = self._clock() - ACTIVE_SECONDS
-        for name, what, seen in (
-            ("llm_active_keys", "Keys that called in the last five minutes", self._keys_seen),
-            ("llm_active_models", "Models asked for in the last five minutes", self._models_seen),
-        ):
-            for key in [key for key, at in seen.items() if at < since]:
-                del seen[key]
-            yield Reading(name, what, len(seen))
+    def _spending(self, used: _Used) -> _Spending:
+        provider, model = used.provider, used.model
+        used.spending = _Spending(
+            self._tokens.of(provider, "prompt"),
+            self._tokens.of(provider, "completion"),
+            self._model_tokens.of(provider, model, "prompt"),
+            self._model_tokens.of(provider, model, "completion"),
+            self._generated.of(model),
+            self._cost.of(provider, model),
+            self._rate.of(model),
+        )
+        return used.spending
 
 
 class _Streams:
@@ -108,6 +244,12 @@ class _Streams:
             "provider",
             bounds=LATENCY_BUCKETS,
         )
+        self._model_first = tally.histogram(
+            "model_time_to_first_token_seconds",
+            "From the call to the first event of a stream",
+            "model",
+            bounds=LATENCY_BUCKETS,
+        )
         self._per_token = tally.histogram(
             "llm_time_per_output_token_seconds",
             "From a stream's first event to its last, over its tokens but one",
@@ -123,51 +265,8 @@ class _Streams:
         if again:
             return
         self._first.of(provider).observe(first)
+        self._model_first.of(outcome.public_model).observe(first)
         self._gap.of(provider).observe(outcome.largest_gap)
         tokens = outcome.usage.completion_tokens
         if tokens > 1:
             self._per_token.of(provider).observe((outcome.seconds - first) / (tokens - 1))
-
-
-class _Models:
-    """What a guide calls inference: calls that a provider was asked for."""
-
-    def __init__(self, tally: Tally) -> None:
-        self._count = tally.counter("model_inference", "Calls a provider was asked for, by model", "model")
-        self._errors = tally.counter(
-            "model_inference_errors", "Calls that failed after a provider was asked", "model", "error_type"
-        )
-        self._generated = tally.counter("model_tokens_generated", "Completion tokens", "model")
-        self._seconds = tally.histogram(
-            "model_inference_duration_seconds", "From the call to its last byte", "model", bounds=LATENCY_BUCKETS
-        )
-        self._first = tally.histogram(
-            "model_time_to_first_token_seconds",
-            "From the call to the first event of a stream",
-            "model",
-            bounds=LATENCY_BUCKETS,
-        )
-        self._rate = tally.histogram(
-            "model_tokens_per_second", "Completion tokens of a call over its seconds", "model", bounds=RATE_BUCKETS
-        )
-        self._windows: dict[Labels, Window] = {}
-        self._seconds.quantiles = self._windows.items
-
-    def ran(self, outcome: Outcome) -> None:
-        model = outcome.public_model
-        self._count.of(model).value += 1
-        seconds = self._seconds.of(model)
-        seconds.observe(outcome.seconds)
-        if seconds.window is None:
-            seconds.window = Window()
-            label = next(labels for labels, child in self._seconds.children.items() if child is seconds)
-            self._windows[label] = seconds.window
-        seconds.window.observe(outcome.seconds)
-        if outcome.error:
-            self._errors.of(model, outcome.error).value += 1
-        if outcome.seconds_to_first_chunk is not None:
-            self._first.of(model).observe(outcome.seconds_to_first_chunk)
-        tokens = outcome.usage.completion_tokens
-        self._generated.of(model).value += tokens
-        if tokens and outcome.seconds > 0:
-            self._rate.of(model).observe(tokens / outcome.seconds)

@@ -25,13 +25,13 @@ def _metrics(cache: CacheBackend, version: str, settings: MetricsSettings) -> Me
 
 
 def _settled(metrics: Metrics) -> Backlog[Outcome]:
-    backlog = Backlog([metrics.calls.settled])
+    backlog = Backlog(metrics.calls.settled_all)
     metrics.before_reading.append(backlog.work_off)
     return backlog
 
 
 def _passed(metrics: Metrics) -> Backlog[Passage]:
-    backlog = Backlog([metrics.answers.passed])
+    backlog = Backlog(metrics.answers.passed_all)
     metrics.before_reading.append(backlog.work_off)
     return backlog
 

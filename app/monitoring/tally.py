@@ -3,7 +3,7 @@
 The event loop is the only writer, so nothing is locked. `prometheus_client` spends 0.4 µs and a mutex on each.
 """
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import Generic, Literal, TypeVar
@@ -30,18 +30,30 @@ class Count:
 class Distribution:
     """Of each bucket the last exemplar is kept: the trace's id, the value, the time in seconds since the epoch."""
 
-    __slots__ = ("_bounds", "counts", "exemplars", "sum", "window")
+    __slots__ = ("_bounds", "counts", "exemplars", "sum")
 
     def __init__(self, bounds: Sequence[float]) -> None:
         self._bounds = bounds
         self.counts = [0] * (len(bounds) + 1)
         self.sum = 0.0
         self.exemplars: dict[int, tuple[str, float, float]] | None = None
-        self.window: Window | None = None
 
     def observe(self, value: float) -> None:
         self.counts[bisect_left(self._bounds, value)] += 1
         self.sum += value
+
+    def observe_all(self, values: list[float]) -> None:
+        """The same for many, at a third of the price; they are sorted in place."""
+        values.sort()
+        self.sum += sum(values)
+        counts, before, end = self.counts, 0, len(values)
+        for place, bound in enumerate(self._bounds):
+            after = bisect_right(values, bound, before)
+            counts[place] += after - before
+            before = after
+            if before == end:
+                return
+        counts[-1] += end - before
 
     def exemplify(self, value: float, trace_id: str, now: float) -> None:
         """Remember which trace a value was seen in."""

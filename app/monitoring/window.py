@@ -3,7 +3,7 @@
 import math
 import time
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import accumulate
 
 SLICES = 5
@@ -11,8 +11,11 @@ SLICE_SECONDS = 60.0
 SMALLEST = 1e-5
 RATIO = 1.05
 _PER_LOG = 1 / math.log(RATIO)
+_LOG_SMALLEST = math.log(SMALLEST)
 BUCKETS = int(math.log(1e9) * _PER_LOG) + 2
 """From 10 µs to 10,000; what is smaller or larger counts as that."""
+
+_log = math.log
 
 
 class _Slice:
@@ -28,21 +31,28 @@ class _Slice:
 class Window:
     """Slices of a minute: the running one, and the four before it."""
 
-    __slots__ = ("_clock", "_slices")
+    __slots__ = ("_clock", "_running", "_slices")
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._slices: list[_Slice] = []
+        self._running = _Slice(-1)
 
     def observe(self, value: float) -> None:
+        self.observe_all((value,))
+
+    def observe_all(self, values: Sequence[float]) -> None:
         number = int(self._clock() / SLICE_SECONDS)
-        if not self._slices or self._slices[-1].number != number:
-            self._slices = [*(each for each in self._slices if each.number > number - SLICES), _Slice(number)]
-        running = self._slices[-1]
-        running.count += 1
-        running.sum += value
-        place = int(math.log(value / SMALLEST) * _PER_LOG) if value > SMALLEST else 0
-        running.counts[place if place < BUCKETS else BUCKETS - 1] += 1
+        running = self._running
+        if running.number != number:
+            running = self._running = _Slice(number)
+            self._slices = [*(each for each in self._slices if each.number > number - SLICES), running]
+        running.count += len(values)
+        running.sum += sum(values)
+        counts = running.counts
+        for value in values:
+            place = int((_log(value) - _LOG_SMALLEST) * _PER_LOG) if value > SMALLEST else 0
+            counts[place if place < BUCKETS else BUCKETS - 1] += 1
 
     @property
     def count(self) -> int:

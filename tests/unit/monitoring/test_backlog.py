@@ -1,13 +1,14 @@
 """What ended is counted by the dozen, and always before anybody reads."""
 
 import asyncio
+from collections.abc import Sequence
 
 from app.monitoring.backlog import AT_LATEST_SECONDS, AT_ONCE, Backlog
 
 
 async def test_items_wait_for_their_dozen_or_for_who_wants_to_read() -> None:
     taken: list[int] = []
-    backlog = Backlog([taken.append])
+    backlog = Backlog(taken.extend)
     for item in range(AT_ONCE - 1):
         backlog.add(item)
     before = list(taken)
@@ -23,7 +24,7 @@ async def test_items_wait_for_their_dozen_or_for_who_wants_to_read() -> None:
 async def test_nothing_waits_for_ever() -> None:
     taken: list[int] = []
     told = asyncio.Event()
-    backlog = Backlog([taken.append, lambda _: told.set()])
+    backlog = Backlog(taken.extend, lambda _: told.set())
 
     backlog.add(1)
     async with asyncio.timeout(20 * AT_LATEST_SECONDS):
@@ -35,11 +36,23 @@ async def test_nothing_waits_for_ever() -> None:
 async def test_a_taker_that_fails_keeps_nobody_else_from_counting() -> None:
     taken: list[int] = []
 
-    def broken(_: int) -> None:
+    def broken(_: Sequence[int]) -> None:
         raise RuntimeError("no")
 
-    backlog = Backlog([broken, taken.append])
+    backlog = Backlog(broken, taken.extend)
     backlog.add(1)
     backlog.work_off()
 
     assert taken == [1]
+
+
+async def test_who_wants_them_one_by_one_gets_them_after_they_were_counted() -> None:
+    order: list[str] = []
+    backlog = Backlog[int](lambda items: order.append(f"counted {len(items)}"))
+    backlog.takers.append(lambda item: order.append(f"told {item}"))
+
+    backlog.add(1)
+    backlog.add(2)
+    backlog.work_off()
+
+    assert order == ["counted 2", "told 1", "told 2"]

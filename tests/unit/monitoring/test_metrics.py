@@ -270,7 +270,7 @@ async def test_who_asks_while_the_text_is_made_gets_what_the_others_get() -> Non
 
 async def test_what_is_counted_late_is_counted_before_it_is_read() -> None:
     metrics = made()
-    late = Backlog([metrics.calls.settled])
+    late = Backlog(metrics.calls.settled_all)
     metrics.before_reading.append(late.work_off)
 
     late.add(outcome())
