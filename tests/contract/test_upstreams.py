@@ -42,6 +42,14 @@ async def test_chunks_and_early_hints_are_read(upstream: Upstream, provider: Ori
     assert (await upstream.send("POST", "chat", b"{}")).body == b"hello"
 
 
+async def test_an_answer_says_how_long_connecting_took(upstream: Upstream, provider: Origin) -> None:
+    provider.script = says(OK)
+
+    took = [(await upstream.send("POST", "chat", b"{}")).connecting for _ in range(2)]
+
+    assert took[0] > took[1] >= 0
+
+
 @about_http11
 async def test_a_body_that_ends_with_its_connection_is_read(upstream: Upstream, provider: Origin) -> None:
     provider.script = says(b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\nhel", b"lo", then_close=True)

@@ -41,15 +41,15 @@ class FallbackDispatcher:
     async def __call__(self, call: Call) -> Reply:
         last: UpstreamError | None = None
         retries = 0
-        model, passage = call.request.model, call.passage
+        model, passage, name = call.request.model, call.passage, ""
         try:
             targets = self._registry.route(model) or await self._registry.targets_for(model)
             call.public_model = self._registry.public_name(model)
             passage.routed = time.perf_counter()
             for target in targets:
-                name = target.provider.name
                 if last is not None:
-                    self._metrics.left(last.provider, last.word)
+                    self._metrics.left(name, last.word)
+                name = target.provider.name
                 self._metrics.chosen(name, target.reason if last is None else FALLBACK)
                 while True:
                     try:

@@ -149,3 +149,24 @@ async def test_cards_keep_what_the_provider_says() -> None:
 def test_a_route_to_an_unknown_provider_is_found_when_the_registry_is_built() -> None:
     with pytest.raises(ValueError, match="nowhere:large"):
         registry(routes={"large": ["nowhere:large"]})
+
+
+async def test_a_target_says_what_it_was_found_by() -> None:
+    made = registry(Provider(*ONE), routes={"mine": ["one:gpt"]})
+
+    reasons = [[target.reason for target in await made.targets_for(name)] for name in ("mine", "one/any", "gpt")]
+
+    assert reasons == [["route"], ["prefix"], ["listed"]]
+
+
+async def test_only_names_that_somebody_vouches_for_are_public() -> None:
+    only_by_prefix = Provider("router", "vendor/x", prefix_only=True)
+    made = registry(Provider(*ONE), only_by_prefix, routes={"mine": ["one:gpt"]})
+    before = made.public_name("gpt")
+    await made.cards()
+
+    asked = ["mine", "gpt", "one/gpt", "router/vendor/x", "vendor/x", "one/made-up", "made-up", "nobody/gpt", ""]
+    named = [made.public_name(name) for name in asked]
+
+    assert before == "unknown"
+    assert named == ["mine", "gpt", "one/gpt", "router/vendor/x", *["unknown"] * 5]

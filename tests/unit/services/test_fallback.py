@@ -155,3 +155,26 @@ async def test_no_retries_may_be_asked_for() -> None:
         await dispatcher(provider, max_retries=0)(call_for(BODY))
 
     assert provider.asked == 1
+
+
+async def test_what_was_chosen_asked_again_and_given_up_is_told() -> None:
+    down = [failed(errors.UpstreamFailedError) for _ in range(3)]
+    witness, call = Witness(), call_for(BODY)
+    registry = Registry(Provider("one", *down), Provider("two"))
+    retry = RetrySettings(backoff_seconds=0.001)
+
+    await FallbackDispatcher(registry, witness, witness, retry)(call)  # type: ignore[arg-type] # stand-ins
+
+    assert witness.choices == [("one", "route"), ("two", "fallback")]
+    assert witness.again == [("one", "upstream_error")] * 2
+    assert witness.given_up == [("one", "upstream_error")]
+    assert call.public_model == "public m"
+    assert 0 < call.passage.routed <= call.passage.answered
+
+
+async def test_time_spent_on_a_connection_that_never_came_is_connecting() -> None:
+    call = call_for(BODY)
+
+    await dispatcher(Provider("one", errors.unreached(failed(errors.UpstreamConnectError))), Provider("two"))(call)
+
+    assert 0 < call.passage.connecting <= call.passage.answered - call.passage.routed

@@ -9,6 +9,7 @@ import pytest
 from app.domain.errors import CancelledByShutdownError, Failure, GatewayError, ShuttingDownError
 from app.domain.llm import LLMRequest, Operation, Reply
 from app.domain.outcome import Outcome
+from app.domain.passage import Passage
 from app.domain.principal import ANONYMOUS
 from app.domain.upstream_errors import UpstreamTruncatedError
 from app.services.drain import Drain
@@ -84,6 +85,35 @@ async def test_a_stream_settles_the_call_at_its_end() -> None:
     (outcome,) = observer.outcomes
     assert outcome.error is None
     assert outcome.seconds_to_first_chunk is not None
+    assert (outcome.chunks, outcome.chunk_bytes) == (2, 18)
+    assert 0 < outcome.largest_gap <= outcome.seconds - outcome.seconds_to_first_chunk
+
+
+async def test_of_a_stream_that_broke_what_was_sent_is_counted() -> None:
+    llm, observer, _ = service(Dispatch(break_with=UpstreamTruncatedError("cut", provider="p")))
+
+    with pytest.raises(UpstreamTruncatedError):
+        await run(llm)
+
+    (outcome,) = observer.outcomes
+    assert (outcome.chunks, outcome.chunk_bytes, outcome.largest_gap) == (1, 9, 0.0)
+    assert outcome.seconds_to_first_chunk is not None
+
+
+async def test_the_passage_gets_the_outcome_and_the_end_of_the_stream() -> None:
+    llm, observer, _ = service(Dispatch())
+    task = asyncio.current_task()
+    assert task is not None
+    passage = Passage(1.0, 1.0)
+
+    reply = await llm.run(REQUEST, ANONYMOUS, "id", Presence(task), passage=passage)
+    before = passage.ended
+    assert not isinstance(reply.body, bytes)
+    async for _ in reply.body:
+        pass
+
+    assert before == 0 < passage.ended
+    assert passage.outcome is observer.outcomes[0]
 
 
 @pytest.mark.parametrize(
