@@ -57,4 +57,11 @@ class Container(containers.DeclarativeContainer):
 
     # what the plugin runs beside the requests, and what it closes after them, the last one first
     workers = di.List(cache.backend, upstream.listings, monitoring.health, monitoring.vitals)
-    closeables = di.List(monitoring.journal, cache.backend, network.upstreams, upstream.listings)
+    closeables = di.List(
+        monitoring.journal,
+        cache.backend,
+        network.upstreams,
+        upstream.listings,
+        monitoring.settled,
+        monitoring.passed,
+    )

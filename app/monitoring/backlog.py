@@ -49,6 +49,12 @@ class Backlog(Generic[Item]):
             except Exception:
                 logger.exception("what has ended could not be told")
 
+    async def aclose(self) -> None:
+        """The last ones are counted too."""
+        if self._due is not None:
+            self._due.cancel()
+        self.work_off()
+
     def _late(self) -> None:
         self._due = None
         self.work_off()

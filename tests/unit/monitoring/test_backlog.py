@@ -56,3 +56,13 @@ async def test_who_wants_them_one_by_one_gets_them_after_they_were_counted() -> 
     backlog.work_off()
 
     assert order == ["counted 2", "told 1", "told 2"]
+
+
+async def test_the_last_ones_are_counted_when_it_is_closed() -> None:
+    taken: list[int] = []
+    backlog = Backlog(taken.extend)
+    backlog.add(1)
+
+    await backlog.aclose()
+
+    assert taken == [1]
