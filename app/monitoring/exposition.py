@@ -21,6 +21,7 @@ class FamilyWriter:
             each: _head(family.name, family.help_text, family.kind, open_metrics=each) for each in (True, False)
         }
         self._starts: dict[Labels, list[bytes]] = {}
+        self._texts: dict[Labels, tuple[float, list[int], bytes]] = {}
 
     def pieces(self, *, open_metrics: bool) -> Iterator[bytes]:
         """Its head, then one piece for each child."""
@@ -29,11 +30,22 @@ class FamilyWriter:
         for labels, child in list(family.children.items()):
             starts = self._starts.get(labels) or self._begun(labels)
             if isinstance(child, Distribution):
-                yield _histogram(starts, child, open_metrics=open_metrics)
+                yield self._written(labels, starts, child, open_metrics=open_metrics)
             elif isinstance(child, Count):
                 yield b"%b%b\n" % (starts[0], number(child.value))
         if isinstance(family, HistogramFamily) and family.quantiles is not None and not open_metrics:
             yield from self._quantiles(family)
+
+    def _written(self, labels: Labels, starts: list[bytes], child: Distribution, *, open_metrics: bool) -> bytes:
+        """Where nothing was added since the last time, what was written then: most models rest."""
+        if open_metrics and child.exemplars:
+            return _histogram(starts, child, open_metrics=True)
+        before = self._texts.get(labels)
+        if before is not None and before[0] == child.sum and before[1] == child.counts:
+            return before[2]
+        text = _histogram(starts, child, open_metrics=False)
+        self._texts[labels] = (child.sum, child.counts.copy(), text)
+        return text
 
     def _begun(self, labels: Labels) -> list[bytes]:
         family = self.family
