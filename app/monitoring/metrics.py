@@ -34,7 +34,8 @@ class Metrics:
         self.security = SecurityMetrics(self.tally)
         self.in_flight: Callable[[], int] = int
         self.connections: Callable[[], int] = int
-        """Set by who knows: requests being answered, sockets open."""
+        self.lines_dropped: Callable[[], int] = int
+        """Set by who knows: requests being answered, sockets open, log lines lost."""
         self.before_reading: list[Callable[[], object]] = []
         self.tally.gauge("llm_build_info", "Always 1", "version").of(version).value = 1
         self.tally.add_source(lambda: _cache_sizes(cache()))
@@ -95,6 +96,9 @@ class Metrics:
         yield Reading("http_connections", "Open connections of callers", self.connections())
 
     def _itself(self) -> Iterable[Reading]:
+        yield Reading(
+            "llm_log_lines_dropped_total", "Log lines that could not be written", self.lines_dropped(), "counter"
+        )
         families = list(self.tally.families.values())
         for family in families:
             yield Reading(

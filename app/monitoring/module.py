@@ -1,6 +1,7 @@
 import sys
 from collections.abc import Sequence
 from functools import partial
+from io import FileIO
 
 from dependency_injector import containers
 from dependency_injector import providers as di
@@ -14,14 +15,18 @@ from app.monitoring.health.service import HealthService
 from app.monitoring.health.vitals import Vitals
 from app.monitoring.health.watch import Watch
 from app.monitoring.journal import Journal
+from app.monitoring.lines import WholeLines
 from app.monitoring.metrics import Metrics
+from app.monitoring.writer import LineWriter
 from app.providers.base import Provider
 from app.providers.listing import Listings
 from app.settings import HealthSettings, LogSettings, MetricsSettings, style_of
 
 
-def _metrics(cache: CacheBackend, version: str, settings: MetricsSettings) -> Metrics:
-    return Metrics(cache=lambda: cache.size, version=version, max_series=settings.max_series)
+def _metrics(cache: CacheBackend, version: str, settings: MetricsSettings, writer: LineWriter) -> Metrics:
+    metrics = Metrics(cache=lambda: cache.size, version=version, max_series=settings.max_series)
+    metrics.lines_dropped = lambda: writer.lost
+    return metrics
 
 
 def _settled(metrics: Metrics) -> Backlog[Outcome]:
@@ -36,8 +41,13 @@ def _passed(metrics: Metrics) -> Backlog[Passage]:
     return backlog
 
 
-def _journal(settings: LogSettings) -> Journal:
-    return Journal(sys.stdout.buffer, style=style_of(settings, terminal=sys.stdout.isatty()))
+def _writer() -> LineWriter:
+    return LineWriter(WholeLines(FileIO(sys.stdout.fileno(), "wb", closefd=False)))
+
+
+def _journal(settings: LogSettings, writer: LineWriter) -> Journal:
+    style = style_of(settings, terminal=sys.stdout.isatty())
+    return Journal(writer, style=style)
 
 
 async def _answers(provider: Provider) -> None:
@@ -86,10 +96,11 @@ class MonitoringModule(containers.DeclarativeContainer):
     listings = di.Dependency(instance_of=Listings)
     version = di.Dependency(instance_of=str)
 
-    metrics = di.Singleton(_metrics, cache, version, exposed)
+    writer = di.Singleton(_writer)
+    metrics = di.Singleton(_metrics, cache, version, exposed, writer)
     settled = di.Singleton(_settled, metrics)
     passed = di.Singleton(_passed, metrics)
-    journal = di.Singleton(_journal, log)
+    journal = di.Singleton(_journal, log, writer)
     vitals = di.Singleton(Vitals, settings)
     health = di.Singleton(
         _health,

@@ -3,7 +3,6 @@
 import asyncio
 import io
 import json
-import threading
 import time
 from typing import Any
 
@@ -15,7 +14,8 @@ from app.domain.llm import CacheStatus, LLMRequest, Operation
 from app.domain.outcome import Outcome
 from app.domain.usage import TokenUsage
 from app.monitoring.journal import FLUSH_BYTES, FLUSH_SECONDS, Journal
-from app.monitoring.writer import MOST_WAITING, LineWriter
+from app.monitoring.lines import WholeLines
+from app.monitoring.writer import LineWriter
 
 
 def outcome(**fields: Any) -> Outcome:
@@ -25,7 +25,7 @@ def outcome(**fields: Any) -> Outcome:
 
 def journal(style: Any = "json", now: float = 0.0) -> tuple[Journal, io.BytesIO]:
     file = io.BytesIO()
-    return Journal(file, style=style, clock=lambda: now), file
+    return Journal(LineWriter(WholeLines(file)), style=style, clock=lambda: now), file
 
 
 async def test_a_call_is_one_json_object() -> None:
@@ -155,22 +155,6 @@ async def test_what_has_grown_large_is_written_at_once() -> None:
     assert file.getvalue().count(b"\n") == lines
 
 
-async def test_a_reader_who_does_not_read_stops_nothing() -> None:
-    class Stuck(io.BytesIO):
-        def write(self, _: Any) -> int:
-            go_on.wait()
-            return 0
-
-    go_on = threading.Event()
-    writer = LineWriter(Stuck())
-
-    for _ in range(2 * MOST_WAITING // 100_000):
-        writer.write(b"x" * 100_000)
-
-    go_on.set()
-    writer.close()
-
-
 async def test_closing_writes_what_is_left_and_nothing_twice() -> None:
     made, file = journal()
     made.record(outcome())
@@ -189,7 +173,7 @@ class Broken(io.BytesIO):
 
 
 async def test_a_file_that_cannot_be_written_is_no_callers_failure() -> None:
-    made = Journal(Broken(), style="json")
+    made = Journal(LineWriter(WholeLines(Broken())), style="json")
 
     for _ in range(1000):
         made.record(outcome())
