@@ -11,7 +11,7 @@ import msgspec
 import rich_click as click
 
 from app import __version__
-from app.settings import ConfigError, Loaded, Settings, effective, is_loopback, load, local_address, style_of
+from app.settings import ConfigError, Loaded, Settings, effective, is_loopback, load, local_address
 
 CONFIG = click.option(
     "--config",
@@ -53,15 +53,17 @@ def serve(
     from app.container import Container  # noqa: PLC0415 - the other commands need not wait for it
     from app.server import bound, serve  # noqa: PLC0415 - the other commands need not wait for it
 
-    logs.configure(level=settings.log.level, style=style_of(settings.log, terminal=sys.stdout.isatty()))
     try:
         listener = bound(settings.server)
     except OSError as error:
         _fail(f"cannot listen on {settings.server.host}:{settings.server.port}: {error.strerror or error}")
     server = msgspec.structs.replace(settings.server, port=listener.getsockname()[1])
     settings = msgspec.structs.replace(settings, server=server)
+    container = Container(settings=settings)
+    logs.configure(settings.log, writer=container.monitoring.writer())
+    logs.loaded(settings, file=loaded.file, notices=loaded.notices)
     click.echo(banner(settings, notices=loaded.notices), err=True)
-    serve(Container(settings=settings), listener)
+    serve(container, listener)
 
 
 @main.command()

@@ -1,40 +1,133 @@
-"""Where log lines that are not calls go: structlog, the standard library's loggers included."""
+"""Where log lines that are not calls go: structlog, the standard library's loggers, warnings, and what nobody caught.
 
+All of them end in the one writer that call lines have too, in the same form, one line each.
+"""
+
+import atexit
 import logging
 import sys
-from typing import Any, Literal
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
 
-import msgspec
 import structlog
 
+from app.domain.visible import visible
+from app.monitoring.rendering import Render, as_json, for_people
+from app.monitoring.writer import LineWriter
+from app.settings import LogSettings, Settings, style_of
 
-def _as_json(_: Any, __: str, event: structlog.typing.EventDict) -> str:
-    return msgspec.json.encode(event, enc_hook=str).decode()
+OURS = ("signalbox", "app")
+UVICORN = ("uvicorn", "uvicorn.error")
+CHATTY = ("httpx", "httpcore")
+
+logger = logging.getLogger("signalbox.server")
 
 
-def configure(*, level: str, style: Literal["json", "console"]) -> None:
-    """For the whole process, once, before anything is served."""
+def configure(settings: LogSettings, *, writer: LineWriter) -> None:
+    """For the whole process, once, before anything is served; at its end the last lines are waited for."""
+    style = style_of(settings, terminal=sys.stdout.isatty())
     shared: list[structlog.typing.Processor] = [
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.stdlib.ExtraAdder(),
         structlog.processors.TimeStamper(fmt=None if style == "json" else "%H:%M:%S", key="time", utc=True),
     ]
-    last: list[structlog.typing.Processor] = [structlog.stdlib.ProcessorFormatter.remove_processors_meta]
-    if style == "json":
-        last += [structlog.processors.format_exc_info, _as_json]
-    else:
-        last += [structlog.dev.ConsoleRenderer(colors=sys.stdout.isatty(), timestamp_key="time")]
-    handler = logging.StreamHandler(sys.stdout)
+    render = as_json if style == "json" else for_people(colors=sys.stdout.isatty())
+    last: list[structlog.typing.Processor] = [
+        structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+        structlog.processors.format_exc_info,
+        render,
+    ]
+    handler = _Handler(writer, render)
     handler.setFormatter(structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=last))
-    root = logging.getLogger()
-    root.handlers = [handler]
-    root.setLevel(level.upper())
-    for noisy in ("httpx", "httpcore", "uvicorn", "uvicorn.error"):
-        logging.getLogger(noisy).setLevel(max(logging.WARNING, root.level))
+    logging.getLogger().handlers = [handler]
+    _set_levels(getattr(logging, settings.level.upper()))
+    logging.captureWarnings(True)  # noqa: FBT003 - the library's
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
+    )
+    sys.excepthook = _uncaught
+    threading.excepthook = _uncaught_in_thread
+    sys.unraisablehook = _unraisable
+    atexit.register(writer.close)
+
+
+def loaded(settings: Settings, *, file: Path | None, notices: Sequence[str]) -> None:
+    """What was read at the start; the values themselves are what `signalbox check` prints."""
+    found = {
+        "file": str(file or ""),
+        "providers": len(settings.providers),
+        "routes": len(settings.routes),
+        "keys": len(settings.keys),
+        "log_level": settings.log.level,
+    }
+    logger.info("configuration loaded", extra=found)
+    for notice in notices:
+        logger.warning("configuration", extra={"notice": notice})
+
+
+def _set_levels(level: int) -> None:
+    """Of others' loggers no debug lines: libraries print headers there, and with them keys."""
+    logging.getLogger().setLevel(max(logging.INFO, level))
+    for name in OURS:
+        logging.getLogger(name).setLevel(level)
+    for name in UVICORN:
+        logging.getLogger(name).setLevel(logging.INFO if level == logging.DEBUG else max(logging.WARNING, level))
+    for name in CHATTY:
+        logging.getLogger(name).setLevel(max(logging.WARNING, level))
+
+
+class _Handler(logging.Handler):
+    """Hands each line to the writer; one that cannot be made is replaced by what can be said of it."""
+
+    def __init__(self, writer: LineWriter, render: Render) -> None:
+        super().__init__()
+        self._writer = writer
+        self._render = render
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            line = self.format(record)
+        except Exception as error:  # noqa: BLE001 - whatever a library's arguments do, its caller is not hurt
+            line = self._render(None, "", _basics(record, error))
+        self._writer.write(line.encode("utf-8", "backslashreplace") + b"\n")
+
+
+def _basics(record: logging.LogRecord, error: Exception) -> dict[str, Any]:
+    said = {"event": "a line could not be made", "template": record.msg, "error": type(error).__name__}
+    return {"time": time.time(), "level": record.levelname.lower(), "logger": record.name} | said
+
+
+def _uncaught(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
+    if issubclass(kind, KeyboardInterrupt):
+        sys.__excepthook__(kind, error, traceback)
+        return
+    logger.critical("the process ends: nobody caught an exception", exc_info=(kind, error, traceback))
+    if sys.stderr is not None:
+        sys.stderr.write(f"signalbox: {kind.__name__}: {visible(str(error))} (the log has more)\n")
+
+
+def _uncaught_in_thread(args: "threading.ExceptHookArgs") -> None:
+    if not issubclass(args.exc_type, SystemExit) and args.exc_value is not None:
+        thread = args.thread.name if args.thread else ""
+        logger.error(
+            "a thread ended: nobody caught an exception",
+            exc_info=(args.exc_type, args.exc_value, args.exc_traceback),
+            extra={"thread_name": thread},
+        )
+
+
+def _unraisable(args: "sys.UnraisableHookArgs") -> None:
+    error = args.exc_value
+    logger.error(
+        "an exception could not be raised",
+        exc_info=None if error is None else (args.exc_type, error, args.exc_traceback),
+        extra={"of": repr(args.object)},
     )

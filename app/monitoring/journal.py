@@ -12,11 +12,13 @@ from typing import Literal
 import msgspec
 
 from app.domain.outcome import Outcome
+from app.domain.visible import visible
 from app.monitoring.writer import LineWriter
 
 FLUSH_SECONDS = 0.1
 FLUSH_BYTES = 64 * 1024
 LINES_AT_ONCE = 32
+LEVEL = "info"
 
 _encode = msgspec.json.Encoder().encode_into
 
@@ -25,10 +27,16 @@ class Journal:
     """Prompts, answers and keys never come here: an `Outcome` has none."""
 
     def __init__(
-        self, writer: LineWriter, *, style: Literal["json", "console"], clock: Callable[[], float] = time.time
+        self,
+        writer: LineWriter,
+        *,
+        style: Literal["json", "console"],
+        refusals: bool = True,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self._writer = writer
         self._write = self._as_json if style == "json" else self._for_people
+        self._refusals = refusals
         self._clock = clock
         self._buffer = bytearray()
         self._ended: list[tuple[float, Outcome]] = []
@@ -42,10 +50,10 @@ class Journal:
 
     def refused(self, *, request_id: str, route: str, status_code: int, word: str) -> None:
         """What never became a call: a wrong key, an unreadable body, an unknown path."""
+        if not self._refusals:
+            return
         self._write_ended()
-        self._write(
-            _Refusal(self._clock(), event="refused", status=word, request_id=request_id, route=route, code=status_code)
-        )
+        self._write(_Refusal(self._clock(), LEVEL, "refused", word, request_id, route, status_code))
         self._flush_soon()
 
     def flush(self) -> None:
@@ -81,7 +89,7 @@ class Journal:
     def _for_people(self, line: "_Line | _Refusal") -> None:
         clock = datetime.fromtimestamp(line.time, UTC).strftime("%H:%M:%S")
         if isinstance(line, _Refusal):
-            text = f"{clock} {line.status:<22} {line.code} {line.route}  {line.request_id}\n"
+            text = f"{clock} {line.status:<22} {line.code} {line.route}  {line.request_id}"
         else:
             used = line.prompt_tokens or line.completion_tokens
             parts = [
@@ -92,22 +100,23 @@ class Journal:
                 line.key,
                 line.request_id,
             ]
-            text = "  ".join(part for part in parts if part) + "\n"
-        self._buffer += text.encode("utf-8", "replace")
+            text = "  ".join(part for part in parts if part)
+        self._buffer += visible(text).encode() + b"\n"
 
 
 def _line(time_: float, outcome: Outcome) -> "_Line":
     first = outcome.seconds_to_first_chunk
     return _Line(
-        time_, "call", outcome.error or "ok", outcome.request_id, outcome.caller, outcome.operation, outcome.model,
-        outcome.provider, outcome.stream, outcome.cache, outcome.attempts, outcome.usage.prompt_tokens,
+        time_, LEVEL, "call", outcome.error or "ok", outcome.request_id, outcome.caller, outcome.operation,
+        outcome.model, outcome.provider, outcome.stream, outcome.cache, outcome.attempts, outcome.usage.prompt_tokens,
         outcome.usage.completion_tokens, round(outcome.seconds * 1000, 3), round(outcome.seconds_upstream * 1000, 3),
-        None if first is None else round(first * 1000, 3),
+        None if first is None else round(first * 1000, 3), outcome.trace_id,
     )  # fmt: skip # by place: names would cost a microsecond
 
 
-class _Line(msgspec.Struct, gc=False):
+class _Line(msgspec.Struct, gc=False, omit_defaults=True):
     time: float
+    level: str
     event: str
     status: str
     request_id: str
@@ -123,10 +132,12 @@ class _Line(msgspec.Struct, gc=False):
     ms: float
     upstream_ms: float
     first_ms: float | None
+    trace_id: str = ""
 
 
 class _Refusal(msgspec.Struct, gc=False):
     time: float
+    level: str
     event: str
     status: str
     request_id: str

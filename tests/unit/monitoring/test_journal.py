@@ -46,6 +46,7 @@ async def test_a_call_is_one_json_object() -> None:
     assert file.getvalue().endswith(b"}\n")
     assert json.loads(file.getvalue()) == {
         "time": 12.5,
+        "level": "info",
         "event": "call",
         "status": "ok",
         "request_id": "id-1",
@@ -62,6 +63,15 @@ async def test_a_call_is_one_json_object() -> None:
         "upstream_ms": 200.0,
         "first_ms": 123.457,
     }
+
+
+async def test_a_call_that_belongs_to_a_trace_names_it() -> None:
+    made, file = journal()
+
+    made.record(outcome(trace_id="0af7651916cd43dd8448eb211c80319c"))
+    await made.aclose()
+
+    assert json.loads(file.getvalue())["trace_id"] == "0af7651916cd43dd8448eb211c80319c"
 
 
 async def test_a_call_that_failed_has_its_word_and_what_never_came_is_null() -> None:
@@ -82,6 +92,7 @@ async def test_what_never_became_a_call_has_a_line_of_its_own() -> None:
 
     assert json.loads(file.getvalue()) == {
         "time": 3.0,
+        "level": "info",
         "event": "refused",
         "status": "authentication",
         "request_id": "id-2",
@@ -100,6 +111,30 @@ async def test_a_line_for_people_says_what_matters() -> None:
     call, refusal = file.getvalue().decode().splitlines()
     assert call.split() == ["01:01:01", "ok", "250.0", "ms", "one", "modèle", "hit", "5+7", "tokens", "alice", "id-1"]
     assert refusal.split() == ["01:01:01", "not_found", "404", "/v1/x", "id-2"]
+
+
+async def test_nobody_forges_a_line_for_people_by_a_name() -> None:
+    made, file = journal("console")
+
+    made.record(outcome(model="m\r\n00:00:00 ok\x1b[2J\x9b\u2028", request_id="a\nb", caller="\x07"))
+    made.refused(request_id="id\n", route="/\x1b]0;t\x07", status_code=404, word="not_found")
+    await made.aclose()
+
+    lines = file.getvalue().decode().splitlines()
+    assert len(lines) == 2
+    assert all(line.isprintable() for line in lines)
+    assert r"m\r\n00:00:00 ok\x1b[2J\x9b\u2028" in lines[0]
+
+
+async def test_refusals_can_be_left_out() -> None:
+    file = io.BytesIO()
+    made = Journal(LineWriter(WholeLines(file)), style="json", refusals=False)
+
+    made.refused(request_id="id", route="/", status_code=404, word="not_found")
+    made.record(outcome())
+    await made.aclose()
+
+    assert [json.loads(line)["event"] for line in file.getvalue().splitlines()] == ["call"]
 
 
 @given(st.text(max_size=20))
