@@ -26,6 +26,7 @@ def banner(settings: Settings, *, notices: Sequence[str]) -> str:
         f"  providers  {providers}",
         f"  cache      {_cache(settings)}",
         f"  keys       {keys}",
+        *([f"  log        {settings.log.file}"] if settings.log.file else []),
         f"  watch      {address}/health  {address}/metrics",
         f"  try        curl {address}/v1/chat/completions{authorization} -d '{question}'",
         *(f"  note       {notice}" for notice in notices),

@@ -60,7 +60,11 @@ def serve(
     server = msgspec.structs.replace(settings.server, port=listener.getsockname()[1])
     settings = msgspec.structs.replace(settings, server=server)
     container = Container(settings=settings)
-    logs.configure(settings.log, writer=container.monitoring.writer())
+    try:
+        writer = container.monitoring.writer()
+    except OSError as error:
+        _fail(f"cannot write the log file {settings.log.file}: {error.strerror or error}")
+    logs.configure(settings.log, writer=writer)
     logs.loaded(settings, file=loaded.file, notices=loaded.notices)
     click.echo(banner(settings, notices=loaded.notices), err=True)
     serve(container, listener)

@@ -36,7 +36,7 @@ def configure(settings: LogSettings, *, writer: LineWriter) -> None:
         structlog.stdlib.ExtraAdder(),
         structlog.processors.TimeStamper(fmt=None if style == "json" else "%H:%M:%S", key="time", utc=True),
     ]
-    render = as_json if style == "json" else for_people(colors=sys.stdout.isatty())
+    render = as_json if style == "json" else for_people(colors=sys.stdout.isatty() and not settings.file)
     last: list[structlog.typing.Processor] = [
         structlog.stdlib.ProcessorFormatter.remove_processors_meta,
         structlog.processors.format_exc_info,

@@ -2,6 +2,7 @@ import sys
 from collections.abc import Sequence
 from functools import partial
 from io import FileIO
+from pathlib import Path
 
 from dependency_injector import containers
 from dependency_injector import providers as di
@@ -16,6 +17,7 @@ from app.monitoring.health.vitals import Vitals
 from app.monitoring.health.watch import Watch
 from app.monitoring.journal import Journal
 from app.monitoring.lines import WholeLines
+from app.monitoring.logfile import LogFile
 from app.monitoring.metrics import Metrics
 from app.monitoring.writer import LineWriter
 from app.providers.base import Provider
@@ -41,8 +43,17 @@ def _passed(metrics: Metrics) -> Backlog[Passage]:
     return backlog
 
 
-def _writer() -> LineWriter:
-    return LineWriter(WholeLines(FileIO(sys.stdout.fileno(), "wb", closefd=False)))
+def _writer(settings: LogSettings) -> LineWriter:
+    """Raises OSError where the file cannot be opened."""
+    if not settings.file:
+        return LineWriter(WholeLines(FileIO(sys.stdout.fileno(), "wb", closefd=False)))
+    file = LogFile(
+        Path(settings.file),
+        max_bytes=settings.file_max_bytes,
+        backups=settings.file_backups,
+        retention_days=settings.file_retention_days,
+    )
+    return LineWriter(file)
 
 
 def _journal(settings: LogSettings, writer: LineWriter) -> Journal:
@@ -96,7 +107,7 @@ class MonitoringModule(containers.DeclarativeContainer):
     listings = di.Dependency(instance_of=Listings)
     version = di.Dependency(instance_of=str)
 
-    writer = di.Singleton(_writer)
+    writer = di.Singleton(_writer, log)
     metrics = di.Singleton(_metrics, cache, version, exposed, writer)
     settled = di.Singleton(_settled, metrics)
     passed = di.Singleton(_passed, metrics)

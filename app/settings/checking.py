@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from app.settings.draft import ConfigError, Draft
 from app.settings.model import ProviderSettings, ServerSettings, Settings
 
+SMALLEST_LOG_BYTES = 64 * 1024
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
@@ -19,6 +20,9 @@ def check(settings: Settings, draft: Draft) -> None:
         raise ConfigError("providers", "the demo never answers beside real providers")
     for model, targets in settings.routes.items():
         _check_route(model, targets, settings, draft)
+    if 0 < settings.log.file_max_bytes < SMALLEST_LOG_BYTES:
+        message = f"is bytes, and at least {SMALLEST_LOG_BYTES}; or 0, for a file that is never full"
+        raise ConfigError("log.file_max_bytes", message, origin=draft.origin_of(("log", "file_max_bytes")))
     holders: dict[str, str] = {}
     for name, key in settings.keys.items():
         _check_key(name, key.key, draft)

@@ -51,6 +51,7 @@ VARIABLES = {
     "MAX_REQUEST_SIZE_MB": Legacy(("server", "max_body_bytes"), megabytes),
     "LOG_LEVEL": Legacy(("log", "level"), str.lower),
     "LOG_FORMAT": Legacy(("log", "format"), str.lower),
+    "LOG_FILE": Legacy(("log", "file")),
     "CACHE_ENABLED": Legacy(("cache", "enabled")),
     "CACHE_TTL": Legacy(("cache", "ttl_seconds"), seconds, "CACHE_TTL is taken as seconds"),
     "REDIS_CACHE_TTL": Legacy(("cache", "ttl_seconds"), seconds),

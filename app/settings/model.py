@@ -44,11 +44,19 @@ class ServerSettings(Section, frozen=True):
 
 
 class LogSettings(Section, frozen=True):
-    """`auto` is for people on a terminal and JSON elsewhere; `calls` is the line for every settled call."""
+    """`auto` is for people on a terminal and JSON elsewhere; `calls` is the line for every settled call.
+
+    `file` takes the place of standard output. Full ones are kept as `file.1`, `file.2` and so on; with `file_max_bytes`
+    0 it is never full, with `file_retention_days` 0 none is too old.
+    """
 
     level: Literal["debug", "info", "warning", "error"] = "info"
     format: Literal["auto", "json", "console"] = "auto"
     calls: bool = True
+    file: str = ""
+    file_max_bytes: Annotated[int, Meta(ge=0)] = 50 * MIB
+    file_backups: Annotated[int, Meta(ge=0, le=1000)] = 10
+    file_retention_days: Annotated[float, Meta(ge=0, le=36500)] = 30
 
 
 class CacheSettings(Section, frozen=True):
@@ -176,7 +184,7 @@ def passwords_of(url: str) -> list[str]:
 
 
 def style_of(log: LogSettings, *, terminal: bool) -> Literal["json", "console"]:
-    """How log lines are written where `auto` leaves it open."""
+    """How log lines are written where `auto` leaves it open; `terminal`: standard output is one."""
     if log.format == "auto":
-        return "console" if terminal else "json"
+        return "console" if terminal and not log.file else "json"
     return log.format

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from app.banner import banner
-from app.settings import CacheSettings, KeySettings, ProviderSettings, Secret, ServerSettings, Settings
+from app.settings import CacheSettings, KeySettings, LogSettings, ProviderSettings, Secret, ServerSettings, Settings
 
 REAL = {"openai": ProviderSettings(base_url="https://api.example/v1", api_key=Secret("sk-very-secret"))}
 
@@ -86,6 +86,11 @@ def test_the_cache_is_told_without_its_password(cache: CacheSettings, told: str)
 )
 def test_a_password_in_the_query_is_left_out_too(url: str) -> None:
     assert "pass-word" not in lines(made(cache=CacheSettings(url=Secret(url))))["cache"]
+
+
+def test_a_log_file_is_named() -> None:
+    assert lines(made(log=LogSettings(file="/var/log/app.log")))["log"] == "/var/log/app.log"
+    assert "log" not in lines(made())
 
 
 def test_notices_come_last() -> None:

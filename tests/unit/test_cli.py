@@ -62,6 +62,29 @@ def test_listening_beyond_this_machine_without_keys_is_refused(tmp_path: Path, c
     assert "SIGNALBOX_API_KEYS=name=key" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("file", "why"),
+    [("file/log", "Not a directory"), (".", "Is a directory"), ("pipe", "No such device or address")],
+)
+def test_a_log_file_that_cannot_be_written_is_told_in_one_sentence(tmp_path: Path, file: str, why: str) -> None:
+    (tmp_path / "file").write_text("")
+    os.mkfifo(tmp_path / "pipe")
+
+    done = signalbox("serve", "--port", "0", cwd=tmp_path, LOG_FILE=str(tmp_path / file))
+
+    assert done.returncode == 1
+    assert done.stderr == f"signalbox: cannot write the log file {tmp_path / file}: {why}\n"
+    assert done.stdout == ""
+
+
+def test_so_is_a_directory_nobody_may_write_in(tmp_path: Path) -> None:
+    done = signalbox("serve", "--port", "0", cwd=tmp_path, LOG_FILE="/sys/signalbox.log")
+
+    assert done.returncode == 1
+    assert done.stderr.startswith("signalbox: cannot write the log file /sys/signalbox.log: ")
+    assert len(done.stderr.splitlines()) == 1
+
+
 def test_a_port_that_is_taken_is_told_in_one_sentence(tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
