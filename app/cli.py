@@ -19,6 +19,8 @@ CONFIG = click.option(
     help="The configuration file; else SIGNALBOX_CONFIG, else config/signalbox.yaml where there is one.",
 )
 
+LEVELS = ["debug", "info", "warning", "error", "critical"]
+
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="signalbox")
@@ -30,7 +32,7 @@ def main() -> None:
 @CONFIG
 @click.option("--host", help="The address to listen on.")
 @click.option("--port", type=click.IntRange(0, 65535), help="The port to listen on; 0 takes a free one.")
-@click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]), help="What is worth a line.")
+@click.option("--log-level", type=click.Choice(LEVELS, case_sensitive=False), help="What is worth a line.")
 @click.option(
     "--insecure-allow-unauthenticated",
     is_flag=True,

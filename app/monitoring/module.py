@@ -58,7 +58,7 @@ def _writer(settings: LogSettings) -> LineWriter:
 
 def _journal(settings: LogSettings, writer: LineWriter) -> Journal:
     style = style_of(settings, terminal=sys.stdout.isatty())
-    return Journal(writer, style=style)
+    return Journal(writer, style=style, refusals=settings.has_calls)
 
 
 async def _answers(provider: Provider) -> None:

@@ -21,8 +21,8 @@ from app.settings import Settings
 
 
 def _observers(settings: Settings, metrics: Metrics, settled: Backlog, journal: Journal) -> Sequence[Observer]:
-    metering = Metering(metrics.providers, settled)
-    return [metering, Journaling(journal)] if settings.log.calls else [metering]
+    metering, log = Metering(metrics.providers, settled), settings.log
+    return [metering, Journaling(journal)] if log.calls and log.has_calls else [metering]
 
 
 def _stages(settings: Settings, cache: CacheBackend) -> Sequence[Stage]:

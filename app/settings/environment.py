@@ -47,8 +47,8 @@ def read_into(draft: Draft, environ: Mapping[str, str]) -> None:
     _check_own_names(draft, environ)
     _own_names(draft, environ)
     for name, legacy in known.VARIABLES.items():
-        if name in environ:
-            draft.put(legacy.path, _value(name, environ[name], legacy.read), f"environment {name}")
+        if name in environ and (value := _value(name, environ[name], legacy.read)) is not None:
+            draft.put(legacy.path, value, f"environment {name}")
             if legacy.unit:
                 draft.notice(legacy.unit)
     _redis(draft, environ)
@@ -57,6 +57,9 @@ def read_into(draft: Draft, environ: Mapping[str, str]) -> None:
     _timeouts(draft, environ)
     _keys(draft, environ)
     _own_names(draft, environ)
+    level = draft.origin_of(("log", "level"))
+    if known.debugging(environ.get("DEBUG", "")) and level != "environment DEBUG":
+        draft.notice(f"DEBUG does not count: the level is from {level}")
 
 
 def _check_own_names(draft: Draft, environ: Mapping[str, str]) -> None:

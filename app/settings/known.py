@@ -23,7 +23,7 @@ NEVER_A_PROVIDER = ("SIGNALBOX_", "NOMYO_")
 
 
 class Legacy(NamedTuple):
-    """Where a value goes, how it is read, and what to say when systems disagree about its unit."""
+    """Where a value goes, how it is read (None: it means nothing to us), and what to say of its unit."""
 
     path: tuple[str, ...]
     read: Callable[[str], Any] = str
@@ -38,6 +38,17 @@ def megabytes(text: str) -> int:
     return int(float(text) * 1024 * 1024)
 
 
+def debugging(text: str) -> str | None:
+    """Other software gives this variable other values, and means other things by them."""
+    return "debug" if text.strip().lower() in {"1", "true", "yes", "on"} else None
+
+
+def level(text: str) -> str:
+    """A level in any case, and by the names other software has for it."""
+    written = text.strip().lower()
+    return {"warn": "warning", "err": "error", "fatal": "critical"}.get(written, written)
+
+
 def commas(text: str) -> list[str]:
     return [each.strip() for each in text.split(",") if each.strip()]
 
@@ -49,7 +60,8 @@ VARIABLES = {
     "HOST": Legacy(("server", "host")),
     "PORT": Legacy(("server", "port")),
     "MAX_REQUEST_SIZE_MB": Legacy(("server", "max_body_bytes"), megabytes),
-    "LOG_LEVEL": Legacy(("log", "level"), str.lower),
+    "DEBUG": Legacy(("log", "level"), debugging),
+    "LOG_LEVEL": Legacy(("log", "level")),
     "LOG_FORMAT": Legacy(("log", "format"), str.lower),
     "LOG_FILE": Legacy(("log", "file")),
     "CACHE_ENABLED": Legacy(("cache", "enabled")),

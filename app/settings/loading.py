@@ -85,7 +85,10 @@ def _expanded(value: Any, variables: Mapping[str, str]) -> Any:
 
 
 def _complete(draft: Draft) -> None:
-    """Usual addresses of well-known rows; the demo when there is no provider at all."""
+    """Usual addresses of well-known rows; the demo when there is no provider at all; the level as we write it."""
+    log = draft.tree.get("log")
+    if isinstance(log, dict) and isinstance(log.get("level"), str):
+        log["level"] = known.level(log["level"])
     rows = draft.rows("providers")
     for name, row in rows.items():
         if isinstance(row, dict) and row.get("kind") != "demo":

@@ -50,13 +50,18 @@ class LogSettings(Section, frozen=True):
     0 it is never full, with `file_retention_days` 0 none is too old.
     """
 
-    level: Literal["debug", "info", "warning", "error"] = "info"
+    level: Literal["debug", "info", "warning", "error", "critical"] = "info"
     format: Literal["auto", "json", "console"] = "auto"
     calls: bool = True
     file: str = ""
     file_max_bytes: Annotated[int, Meta(ge=0)] = 50 * MIB
     file_backups: Annotated[int, Meta(ge=0, le=1000)] = 10
     file_retention_days: Annotated[float, Meta(ge=0, le=36500)] = 30
+
+    @property
+    def has_calls(self) -> bool:
+        """Lines of calls and refusals are of level info."""
+        return self.level in {"debug", "info"}
 
 
 class CacheSettings(Section, frozen=True):

@@ -85,6 +85,18 @@ def test_so_is_a_directory_nobody_may_write_in(tmp_path: Path) -> None:
     assert len(done.stderr.splitlines()) == 1
 
 
+def test_check_says_what_debug_does(tmp_path: Path) -> None:
+    on = signalbox("check", cwd=tmp_path, DEBUG="true")
+    off = signalbox("check", cwd=tmp_path, DEBUG="true", LOG_LEVEL="INFO")
+
+    def level(done: "subprocess.CompletedProcess[str]") -> list[str]:
+        return next(line.split()[1:] for line in done.stdout.splitlines() if line.startswith("log.level"))
+
+    assert level(on) == ["debug", "environment", "DEBUG"]
+    assert level(off) == ["info", "environment", "LOG_LEVEL"]
+    assert off.stderr == "note: DEBUG does not count: the level is from environment LOG_LEVEL\n"
+
+
 def test_a_port_that_is_taken_is_told_in_one_sentence(tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

@@ -5,13 +5,47 @@ from typing import Any
 
 import pytest
 
-from app.settings import ConfigError, Loaded, LogSettings, load, style_of
+from app.settings import ConfigError, Loaded, LogSettings, effective, load, style_of
 
 
 def from_file(tmp_path: Path, text: str, environ: dict[str, str]) -> Loaded:
     file = tmp_path / "signalbox.yaml"
     file.write_text(text)
     return load(file, environ)
+
+
+@pytest.mark.parametrize(
+    ("text", "environ", "level", "origin"),
+    [
+        ("", {}, "info", "default"),
+        ("", {"LOG_LEVEL": "INFO"}, "info", "environment LOG_LEVEL"),
+        ("", {"LOG_LEVEL": "WARN"}, "warning", "environment LOG_LEVEL"),
+        ("", {"LOG_LEVEL": " Fatal "}, "critical", "environment LOG_LEVEL"),
+        ("log: {level: CRITICAL}", {}, "critical", "signalbox.yaml"),
+        ("", {"SIGNALBOX__LOG__LEVEL": "Warn"}, "warning", "environment SIGNALBOX__LOG__LEVEL"),
+        ("", {"DEBUG": "true"}, "debug", "environment DEBUG"),
+        ("", {"DEBUG": "1"}, "debug", "environment DEBUG"),
+        ("log: {level: error}", {"DEBUG": "TRUE"}, "debug", "environment DEBUG"),
+        ("", {"DEBUG": "false"}, "info", "default"),
+        ("", {"DEBUG": "express:*"}, "info", "default"),
+        ("", {"DEBUG": "true", "LOG_LEVEL": "error"}, "error", "environment LOG_LEVEL"),
+        ("", {"DEBUG": "yes", "SIGNALBOX__LOG__LEVEL": "info"}, "info", "environment SIGNALBOX__LOG__LEVEL"),
+    ],
+)
+def test_the_level_and_who_set_it(tmp_path: Path, text: str, environ: dict[str, str], level: str, origin: str) -> None:
+    loaded = from_file(tmp_path, text, environ)
+
+    (row,) = [row for row in effective(loaded) if row[0] == "log.level"]
+    assert row[1] == level
+    assert row[2].endswith(origin)
+
+
+def test_a_debug_that_does_not_count_is_told(tmp_path: Path) -> None:
+    both = from_file(tmp_path, "", {"DEBUG": "true", "LOG_LEVEL": "error"})
+
+    assert both.notices == ["DEBUG does not count: the level is from environment LOG_LEVEL"]
+    assert from_file(tmp_path, "", {"DEBUG": "true"}).notices == []
+    assert from_file(tmp_path, "", {"DEBUG": "off", "LOG_LEVEL": "error"}).notices == []
 
 
 def test_the_file_has_a_name_others_use(tmp_path: Path) -> None:
