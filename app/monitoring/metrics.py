@@ -153,6 +153,11 @@ class ProviderMetrics:
     def _placed(self, provider: str, model: str) -> tuple[Count, Count]:
         return self._active.of(provider), Count() if provider == NONE else self._at.of(provider, model)
 
+    def active(self, provider: str) -> int:
+        """Calls that are with a provider now."""
+        child = self._active.children.get((provider,))
+        return int(child.value) if child is not None else 0
+
     def attempted(self, provider: str, seconds: float, error: str = "") -> None:
         self._attempts.of(provider).value += 1
         self._latency.of(provider).observe(seconds)

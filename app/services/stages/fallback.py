@@ -12,6 +12,7 @@ from app.monitoring.health.service import HealthService
 from app.monitoring.metrics import ProviderMetrics
 from app.providers.registry import ProviderRegistry, Target
 from app.services.stages.base import Call
+from app.services.stages.explaining import explainer
 from app.settings import RetrySettings
 
 FALLBACK = "fallback"
@@ -37,6 +38,7 @@ class FallbackDispatcher:
         self._health = health
         self._settings = settings
         self._chance = chance
+        self._explainer = explainer(metrics)
 
     async def __call__(self, call: Call) -> Reply:
         last: UpstreamError | None = None
@@ -51,6 +53,8 @@ class FallbackDispatcher:
                     self._metrics.left(name, last.word)
                 name = target.provider.name
                 self._metrics.chosen(name, target.reason if last is None else FALLBACK)
+                if self._explainer is not None:
+                    self._explainer.chose(call, target, targets, last)
                 while True:
                     try:
                         return await self._attempt(call, target)
@@ -61,6 +65,8 @@ class FallbackDispatcher:
                         break
                     retries += 1
                     self._metrics.retried(name, last.word)
+                    if self._explainer is not None:
+                        self._explainer.again(call, target, wait, last)
                     await asyncio.sleep(wait)
                 if not last.fallback:
                     break
