@@ -63,7 +63,10 @@ def serve(
     settings = msgspec.structs.replace(settings, server=server)
     container = Container(settings=settings)
     try:
+        container.monitoring.custom()
         writer = container.monitoring.writer()
+    except ConfigError as error:  # a plugin's
+        _fail(str(error))
     except OSError as error:
         _fail(f"cannot write the log file {settings.log.file}: {error.strerror or error}")
     logs.configure(settings.log, writer=writer)

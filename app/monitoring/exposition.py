@@ -27,7 +27,7 @@ class FamilyWriter:
         """Its head, then one piece for each child."""
         family = self.family
         yield self._heads[open_metrics]
-        for labels, child in list(family.children.items()):
+        for labels, child in family.children.copy().items():  # of custom ones another thread may add some
             starts = self._starts.get(labels) or self._begun(labels)
             if isinstance(child, Distribution):
                 yield self._written(labels, starts, child, open_metrics=open_metrics)

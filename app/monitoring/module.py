@@ -12,6 +12,7 @@ from app.domain.outcome import Outcome
 from app.domain.passage import Passage
 from app.domain.upstream_errors import UpstreamError
 from app.monitoring.backlog import Backlog
+from app.monitoring.custom import CustomMetrics, catalogue
 from app.monitoring.health.service import HealthService
 from app.monitoring.health.vitals import Vitals
 from app.monitoring.health.watch import Watch
@@ -19,15 +20,25 @@ from app.monitoring.journal import Journal
 from app.monitoring.lines import WholeLines
 from app.monitoring.logfile import LogFile
 from app.monitoring.metrics import Metrics
+from app.monitoring.plugins import load_plugins
 from app.monitoring.writer import LineWriter
 from app.providers.base import Provider
 from app.providers.listing import Listings
 from app.settings import HealthSettings, LogSettings, MetricsSettings, style_of
 
 
-def _metrics(cache: CacheBackend, version: str, settings: MetricsSettings, writer: LineWriter) -> Metrics:
+def _custom() -> CustomMetrics:
+    load_plugins(catalogue)
+    return catalogue
+
+
+def _metrics(
+    cache: CacheBackend, version: str, settings: MetricsSettings, writer: LineWriter, custom: CustomMetrics
+) -> Metrics:
     metrics = Metrics(cache=lambda: cache.size, version=version, max_series=settings.max_series)
     metrics.lines_dropped = lambda: writer.lost
+    custom.join(metrics.tally)
+    metrics.before_reading.append(partial(custom.join, metrics.tally))
     return metrics
 
 
@@ -107,8 +118,9 @@ class MonitoringModule(containers.DeclarativeContainer):
     listings = di.Dependency(instance_of=Listings)
     version = di.Dependency(instance_of=str)
 
+    custom = di.Singleton(_custom)
     writer = di.Singleton(_writer, log)
-    metrics = di.Singleton(_metrics, cache, version, exposed, writer)
+    metrics = di.Singleton(_metrics, cache, version, exposed, writer, custom)
     settled = di.Singleton(_settled, metrics)
     passed = di.Singleton(_passed, metrics)
     journal = di.Singleton(_journal, log, writer)

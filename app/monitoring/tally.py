@@ -96,6 +96,10 @@ class Family(Generic[Child]):
         self._most = max(most_children, 1)
         self.of = lru_cache(MOST_REMEMBERED)(self._child)
 
+    def limit(self, max_series: int) -> None:
+        """Change its share; children that are there already stay."""
+        self._most = max(max_series, 1)
+
     @property
     def series(self) -> int:
         """How many samples it shows."""
@@ -140,6 +144,9 @@ class HistogramFamily(Family[Distribution]):
         self.quantiles: Callable[[], Iterable[tuple[Labels, Window]]] | None = None
         """Label values and what was seen lately, for labels named as the family's first ones."""
 
+    def limit(self, max_series: int) -> None:
+        super().limit(max_series // self._width)
+
     @property
     def series(self) -> int:
         return len(self.children) * self._width
@@ -166,6 +173,13 @@ class Tally:
 
     def histogram(self, name: str, help_text: str, *labels: str, bounds: Sequence[float]) -> HistogramFamily:
         return self._added(HistogramFamily(name, help_text, *labels, bounds=bounds, max_series=self._max_series))
+
+    def adopt(self, family: AnyFamily) -> None:
+        """Show a family that was made elsewhere, with this tally's share; raises ValueError as `counter` does."""
+        if family.name in self.families:
+            raise ValueError(f"there already is a metric {family.name}")
+        family.limit(self._max_series)
+        self.families[family.name] = family
 
     def add_source(self, read: Source) -> None:
         """`read` is called at every scrape; readings of one name must follow each other."""
