@@ -39,6 +39,7 @@ class Container(containers.DeclarativeContainer):
         settings=settings.provided.health,
         log=settings.provided.log,
         exposed=settings.provided.metrics,
+        emitted=settings.provided.statsd,
         cache=cache.backend,
         adapters=upstream.adapters,
         listings=upstream.listings,
@@ -56,9 +57,10 @@ class Container(containers.DeclarativeContainer):
     )
 
     # what the plugin runs beside the requests, and what it closes after them, the last one first
-    workers = di.List(cache.backend, upstream.listings, monitoring.health, monitoring.vitals)
+    workers = di.List(cache.backend, upstream.listings, monitoring.health, monitoring.vitals, monitoring.statsd)
     closeables = di.List(
         monitoring.journal,
+        monitoring.statsd,
         cache.backend,
         network.upstreams,
         upstream.listings,

@@ -1,7 +1,8 @@
 """Metrics of your own beside the gateway's: counters, gauges and histograms, by the same rules.
 
-Any thread may count: each metric has a lock, which the gateway's own do without. There is one catalogue for the
-process, because code that counts is often imported long before there is a container; every container shows it.
+Any thread may count: each metric has a lock, which the gateway's own do without; a scrape just then may find a value
+among the buckets and not yet in the sum. There is one catalogue for the process, because code that counts is often
+imported long before there is a container; every container shows it.
 """
 
 import math

@@ -43,8 +43,9 @@ class FamilyWriter:
         before = self._texts.get(labels)
         if before is not None and before[0] == child.sum and before[1] == child.counts:
             return before[2]
+        total, counts = child.sum, child.counts.copy()  # before it is written: what another thread adds now comes next
         text = _histogram(starts, child, open_metrics=False)
-        self._texts[labels] = (child.sum, child.counts.copy(), text)
+        self._texts[labels] = (total, counts, text)
         return text
 
     def _begun(self, labels: Labels) -> list[bytes]:

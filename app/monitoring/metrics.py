@@ -17,6 +17,7 @@ from app.monitoring.answers import LATENCY_BUCKETS, AnswerMetrics
 from app.monitoring.calls import NONE, CallMetrics
 from app.monitoring.exposition import FamilyWriter, readings_text
 from app.monitoring.security import SecurityMetrics
+from app.monitoring.statsd.link import StatsdMetrics
 from app.monitoring.tally import MOST_REMEMBERED, MOST_SERIES, Count, Reading, Tally
 
 SCRAPE_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1)
@@ -36,6 +37,7 @@ class Metrics:
         self.calls = CallMetrics(self.tally)
         self.providers = ProviderMetrics(self.tally)
         self.security = SecurityMetrics(self.tally)
+        self.statsd = StatsdMetrics(self.tally)
         self.in_flight: Callable[[], int] = int
         self.connections: Callable[[], int] = int
         self.lines_dropped: Callable[[], int] = int

@@ -21,10 +21,11 @@ from app.monitoring.lines import WholeLines
 from app.monitoring.logfile import LogFile
 from app.monitoring.metrics import Metrics
 from app.monitoring.plugins import load_plugins
+from app.monitoring.statsd.emitter import StatsdEmitter
 from app.monitoring.writer import LineWriter
 from app.providers.base import Provider
 from app.providers.listing import Listings
-from app.settings import HealthSettings, LogSettings, MetricsSettings, style_of
+from app.settings import HealthSettings, LogSettings, MetricsSettings, StatsdSettings, style_of
 
 
 def _custom() -> CustomMetrics:
@@ -52,6 +53,13 @@ def _passed(metrics: Metrics) -> Backlog[Passage]:
     backlog = Backlog(metrics.answers.passed_all)
     metrics.before_reading.append(backlog.work_off)
     return backlog
+
+
+def _statsd(metrics: Metrics, settled: Backlog[Outcome], settings: StatsdSettings) -> StatsdEmitter:
+    emitter = StatsdEmitter(settings, metrics.tally, metrics.statsd, metrics.before_reading)
+    if emitter.on:
+        settled.takers.append(emitter.settled)
+    return emitter
 
 
 def _writer(settings: LogSettings) -> LineWriter:
@@ -113,6 +121,7 @@ class MonitoringModule(containers.DeclarativeContainer):
     settings = di.Dependency(instance_of=HealthSettings)
     log = di.Dependency(instance_of=LogSettings)
     exposed = di.Dependency(instance_of=MetricsSettings)
+    emitted = di.Dependency(instance_of=StatsdSettings)
     cache: di.Dependency[CacheBackend] = di.Dependency()
     adapters: di.Dependency[Sequence[Provider]] = di.Dependency()
     listings = di.Dependency(instance_of=Listings)
@@ -123,6 +132,7 @@ class MonitoringModule(containers.DeclarativeContainer):
     metrics = di.Singleton(_metrics, cache, version, exposed, writer, custom)
     settled = di.Singleton(_settled, metrics)
     passed = di.Singleton(_passed, metrics)
+    statsd = di.Singleton(_statsd, metrics, settled, emitted)
     journal = di.Singleton(_journal, log, writer)
     vitals = di.Singleton(Vitals, settings)
     health = di.Singleton(

@@ -1,6 +1,6 @@
 """What the operator decides: defaults in the code, then the file, then the environment; read once, never changed."""
 
-from app.settings.checking import is_loopback, local_address
+from app.settings.checking import datagram_address, is_loopback, local_address
 from app.settings.draft import ConfigError
 from app.settings.loading import Loaded, effective, load
 from app.settings.model import (
@@ -15,6 +15,7 @@ from app.settings.model import (
     Secret,
     ServerSettings,
     Settings,
+    StatsdSettings,
     Timeouts,
     style_of,
 )
@@ -33,7 +34,9 @@ __all__ = [
     "Secret",
     "ServerSettings",
     "Settings",
+    "StatsdSettings",
     "Timeouts",
+    "datagram_address",
     "effective",
     "is_loopback",
     "load",

@@ -1,12 +1,13 @@
 """What types cannot say: whether the settings make sense together."""
 
+import re
 from importlib.util import find_spec
 from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from app.settings.draft import ConfigError, Draft
-from app.settings.model import ProviderSettings, ServerSettings, Settings
+from app.settings.model import ProviderSettings, ServerSettings, Settings, StatsdSettings
 
 SMALLEST_LOG_BYTES = 64 * 1024
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -37,6 +38,7 @@ def check(settings: Settings, draft: Draft) -> None:
     if settings.cache.url and not _is_redis(settings.cache.url):
         message = "must be redis://host:port, rediss://host:port or unix://path"
         raise ConfigError("cache.url", message, origin=draft.origin_of(("cache", "url")))
+    _check_statsd(settings.statsd, draft)
 
 
 def is_loopback(host: str) -> bool:
@@ -53,6 +55,36 @@ def local_address(server: ServerSettings) -> str:
     """Where this machine reaches what listens as `server` says."""
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(server.host, server.host)  # noqa: S104 - not bound, asked
     return f"http://[{host}]:{server.port}" if ":" in host else f"http://{host}:{server.port}"
+
+
+def datagram_address(address: str) -> str | tuple[str, int]:
+    """The path of `unix:///path`, or host and port of `host:port`; raises ValueError."""
+    if address.startswith("unix://"):
+        path = address.removeprefix("unix://")
+        if not path.startswith("/"):
+            raise ValueError("the path is not absolute")
+        return path
+    parts = urlsplit(f"//{address}")
+    host, port = parts.hostname, parts.port
+    if not host or not port or parts.netloc != address or parts.username is not None:
+        raise ValueError("host or port is missing")
+    return host, port
+
+
+def _check_statsd(statsd: StatsdSettings, draft: Draft) -> None:
+    try:
+        datagram_address(statsd.address or "localhost:8125")
+    except ValueError:
+        message = "must be host:port or unix:///path"
+        raise ConfigError("statsd.address", message, origin=draft.origin_of(("statsd", "address"))) from None
+    if not re.fullmatch(r"[A-Za-z0-9_.-]*", statsd.prefix):
+        raise ConfigError(
+            "statsd.prefix", "is letters, digits, _, - and .", origin=draft.origin_of(("statsd", "prefix"))
+        )
+    for tag in statsd.tags:
+        if not tag or re.search(r"[|,#@\s\x00-\x1f\x7f]", tag):
+            message = f"{tag!r} must be written name:value, without spaces and | , # @"
+            raise ConfigError("statsd.tags", message, origin=draft.origin_of(("statsd", "tags")))
 
 
 def _is_redis(url: str) -> bool:

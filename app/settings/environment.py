@@ -52,6 +52,7 @@ def read_into(draft: Draft, environ: Mapping[str, str]) -> None:
             if legacy.unit:
                 draft.notice(legacy.unit)
     _redis(draft, environ)
+    _statsd(draft, environ)
     _providers(draft, environ)
     _site(draft, environ)
     _timeouts(draft, environ)
@@ -113,6 +114,22 @@ def _redis(draft: Draft, environ: Mapping[str, str]) -> None:
         password = f":{quote(environ['REDIS_PASSWORD'], safe='')}@" if "REDIS_PASSWORD" in environ else ""
         url = f"redis://{password}{host}:{environ.get('REDIS_PORT', '6379')}/{environ.get('REDIS_DB', '0')}"
         draft.put(("cache", "url"), url, "environment REDIS_HOST")
+
+
+def _statsd(draft: Draft, environ: Mapping[str, str]) -> None:
+    """`STATSD_HOST` is read by clients of plain statsd, the others by Datadog's."""
+    address, dogstatsd = ("statsd", "address"), ("statsd", "dogstatsd")
+    for host, port in known.STATSD:
+        if host in environ:
+            name = f"[{environ[host]}]" if ":" in environ[host] else environ[host]
+            draft.put(address, f"{name}:{environ.get(port, known.STATSD_PORT)}", f"environment {host}")
+    if url := environ.get(known.DOGSTATSD_URL):
+        draft.put(address, url.removeprefix("udp://"), f"environment {known.DOGSTATSD_URL}")
+    plain, _ = known.STATSD[0]
+    taken = draft.origins.get(address) == f"environment {plain}" and f"{PREFIX}STATSD__ADDRESS" not in environ
+    if taken and dogstatsd not in draft.origins:
+        draft.put(dogstatsd, value=False, origin=f"environment {plain}")
+        draft.notice(f"{plain} is taken as a server without tags; statsd.dogstatsd: true sends them")
 
 
 def _providers(draft: Draft, environ: Mapping[str, str]) -> None:

@@ -71,6 +71,10 @@ VARIABLES = {
     "MAX_RETRIES": Legacy(("retry", "max_retries"), lambda text: min(int(text), 2)),
     "CORS_ORIGINS": Legacy(("cors", "origins"), commas),
 }
+# Host and port of a statsd server; the later wins, and the address in one piece wins over both.
+STATSD = (("STATSD_HOST", "STATSD_PORT"), ("DD_AGENT_HOST", "DD_DOGSTATSD_PORT"))
+STATSD_PORT = "8125"
+DOGSTATSD_URL = "DD_DOGSTATSD_URL"
 # For every provider, or for one row; from 1000 up they are milliseconds, as the guide that documents them has it.
 REQUEST_TIMEOUT = "REQUEST_TIMEOUT"
 ROW_TIMEOUT = "_TIMEOUT"

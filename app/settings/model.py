@@ -146,6 +146,20 @@ class MetricsSettings(Section, frozen=True):
     max_series: Annotated[int, Meta(ge=100)] = 2000
 
 
+class StatsdSettings(Section, frozen=True):
+    """`address` is host:port or unix:///path; empty: nothing is sent. Without `dogstatsd` lines have no tags.
+
+    `sample_rate` is the share of calls whose times are sent; all of them are counted.
+    """
+
+    address: str = ""
+    prefix: str = "signalbox."
+    dogstatsd: bool = True
+    tags: tuple[str, ...] = ()
+    interval_seconds: Annotated[float, Meta(ge=0.1, le=3600)] = 10
+    sample_rate: Annotated[float, Meta(gt=0, le=1)] = 1
+
+
 class CorsSettings(Section, frozen=True):
     origins: tuple[str, ...] = ()
 
@@ -164,6 +178,7 @@ class Settings(Section, frozen=True):
     retry: RetrySettings = field(default_factory=RetrySettings)
     health: HealthSettings = field(default_factory=HealthSettings)
     metrics: MetricsSettings = field(default_factory=MetricsSettings)
+    statsd: StatsdSettings = field(default_factory=StatsdSettings)
     cors: CorsSettings = field(default_factory=CorsSettings)
     keys: dict[str, KeySettings] = {}
     providers: dict[str, ProviderSettings] = {}

@@ -1,0 +1,1 @@
+"""The same metrics for statsd and Datadog's agent, in datagrams."""
