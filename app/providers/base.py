@@ -19,7 +19,9 @@ class Provider(Protocol):
     prefix_only: bool
     critical: bool
 
-    async def answer(self, request: LLMRequest, *, model: str) -> Reply: ...
+    async def answer(self, request: LLMRequest, *, model: str, lines: bytes = b"") -> Reply:
+        """`lines` are whole header lines of this one request's own, each with its end."""
+        ...
 
     async def models(self) -> Sequence[dict[str, Any]]:
         """The models it lists, as OpenAI's model objects with at least an `id`; costs nothing to ask."""

@@ -36,7 +36,7 @@ class DemoProvider:
     def __init__(self, *, name: str) -> None:
         self.name = name
 
-    async def answer(self, request: LLMRequest, *, model: str) -> Reply:
+    async def answer(self, request: LLMRequest, *, model: str, lines: bytes = b"") -> Reply:
         if model != MODEL:
             raise UpstreamNotFoundError(f"the demo has one model, {MODEL!r}", provider=self.name, status=404)
         size = sum(len(bytes(each)) for each in request.fields.values())

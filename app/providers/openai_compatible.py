@@ -28,11 +28,11 @@ class OpenAICompatibleProvider:
         self._errors = ErrorReader(name, redact)
         self._reader = AnswerReader(name, self._errors)
 
-    async def answer(self, request: LLMRequest, *, model: str) -> Reply:
+    async def answer(self, request: LLMRequest, *, model: str, lines: bytes = b"") -> Reply:
         body = request.to_json(model=model)
         if request.stream and request.operation is not Operation.EMBEDDING:
-            return await self._stream(request, body)
-        answer = await self._upstream.send("POST", request.operation, body)
+            return await self._stream(request, body, lines)
+        answer = await self._upstream.send("POST", request.operation, body, lines)
         if answer.status >= 300:
             raise self._errors.from_answer(answer)
         reply = Reply(body=answer.body, provider=self.name, model=request.model, seconds_connecting=answer.connecting)
@@ -56,8 +56,8 @@ class OpenAICompatibleProvider:
             raise UpstreamMalformedError("the list of models is not OpenAI's", provider=self.name) from None
         return [each for each in listed if isinstance(each.get("id"), str)]
 
-    async def _stream(self, request: LLMRequest, body: bytes) -> Reply:
-        exchange = await self._upstream.open("POST", request.operation, body)
+    async def _stream(self, request: LLMRequest, body: bytes, lines: bytes) -> Reply:
+        exchange = await self._upstream.open("POST", request.operation, body, lines)
         reply = Reply(body=b"", provider=self.name, model=request.model, seconds_connecting=exchange.connecting)
         stream = EventStream(exchange, self._reader, reply)
         try:

@@ -36,6 +36,30 @@ async def test_a_body_of_known_length_is_read(upstream: Upstream, provider: Orig
     assert (answer.status, answer.body) == (200, b"hello")
 
 
+@about_http11
+async def test_lines_of_one_request_go_with_it_and_with_no_other(upstream: Upstream, provider: Origin) -> None:
+    heads: list[bytes] = []
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            head = await reader.readuntil(b"\r\n\r\n")
+            heads.append(head)
+            await reader.readexactly(2)
+            writer.write(OK)
+
+    provider.script = script
+
+    await upstream.send("POST", "chat", b"{}", b"traceparent: 00-a\r\ntracestate: b=1, c: 2\r\n")
+    (await upstream.open("POST", "chat", b"{}", b"traceparent: 00-b\r\n")).close()
+    await upstream.send("POST", "chat", b"{}")
+
+    first, second, third = heads
+    assert b"\r\ntraceparent: 00-a\r\n" in first
+    assert b"\r\ntracestate: b=1, c: 2\r\n" in first
+    assert b"\r\ntraceparent: 00-b\r\n" in second
+    assert b"trace" not in third
+
+
 async def test_chunks_and_early_hints_are_read(upstream: Upstream, provider: Origin) -> None:
     provider.script = says(b"HTTP/1.1 100 Continue\r\n\r\n", CHUNKED, b"3\r\nhel\r\n", b"2\r\nlo\r\n0\r\n\r\n")
 

@@ -64,24 +64,25 @@ class HttpxUpstream:
             follow_redirects=False,
         )
 
-    async def send(self, method: str, path: str, body: bytes = b"") -> Answer:
-        exchange = await self._opened(method, path, body, total=self.limits.total)
+    async def send(self, method: str, path: str, body: bytes = b"", lines: bytes = b"") -> Answer:
+        exchange = await self._opened(method, path, body, lines, total=self.limits.total)
         try:
             return Answer(exchange.status, exchange.headers, await exchange.read_all(), exchange.connecting)
         finally:
             exchange.close()
 
-    async def open(self, method: str, path: str, body: bytes = b"") -> "HttpxExchange":
-        return await self._opened(method, path, body, total=self.limits.stream_total)
+    async def open(self, method: str, path: str, body: bytes = b"", lines: bytes = b"") -> "HttpxExchange":
+        return await self._opened(method, path, body, lines, total=self.limits.stream_total)
 
     async def aclose(self) -> None:
         """Close every connection, those in use too."""
         await self._client.aclose()
         await asyncio.gather(*self.tasks, return_exceptions=True)
 
-    async def _opened(self, method: str, path: str, body: bytes, *, total: float) -> "HttpxExchange":
+    async def _opened(self, method: str, path: str, body: bytes, lines: bytes, *, total: float) -> "HttpxExchange":
         due = time.monotonic() + total
-        asked = partial(self._asked, method, path, body, min(self.limits.first_byte, total), due)
+        headers = [(name, value) for name, _, value in (line.partition(b": ") for line in lines.splitlines())]
+        asked = partial(self._asked, method, path, body, headers, min(self.limits.first_byte, total), due)
         try:
             exchange = await asked()
         except StaleError:
@@ -92,14 +93,15 @@ class HttpxUpstream:
             raise UpstreamMalformedError(message, provider=self.provider)
         return exchange
 
-    async def _asked(  # noqa: PLR0913 - of one request
-        self, method: str, path: str, body: bytes, seconds: float, due: float, *, again: bool = False
+    async def _asked(  # noqa: PLR0913, PLR0917 - of one request
+        self, method: str, path: str, body: bytes, headers: Headers, seconds: float, due: float, *, again: bool = False
     ) -> "HttpxExchange":
         while True:
             await self._place()
             line = Line(self._lanes.take())
+            extensions = {"lane": line.lane, "trace": line.trace}
             request = self._client.build_request(
-                method, path, content=body or None, extensions={"lane": line.lane, "trace": line.trace}
+                method, path, content=body or None, headers=headers, extensions=extensions
             )
             with suppress(ElsewhereError):
                 return HttpxExchange(await self._sent(request, line, seconds, again=again), line, self, due)

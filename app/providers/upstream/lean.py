@@ -50,23 +50,25 @@ class LeanUpstream:
         self._opening = 0
         self._sweeping = False
 
-    async def send(self, method: str, path: str, body: bytes = b"") -> Answer:
-        connection = await self._asked(method, path, body, whole=True, total=self.limits.total)
+    async def send(self, method: str, path: str, body: bytes = b"", lines: bytes = b"") -> Answer:
+        connection = await self._asked(method, path, body, lines, whole=True, total=self.limits.total)
         answer = Answer(connection.status, connection.headers, connection.take(), connection.connecting)
         connection.close()
         return answer
 
-    async def open(self, method: str, path: str, body: bytes = b"") -> Connection:
-        return await self._asked(method, path, body, whole=False, total=self.limits.stream_total)
+    async def open(self, method: str, path: str, body: bytes = b"", lines: bytes = b"") -> Connection:
+        return await self._asked(method, path, body, lines, whole=False, total=self.limits.stream_total)
 
     async def aclose(self) -> None:
         for connection in list(self._connections):
             connection.abort()
         await asyncio.sleep(0)  # the loop takes them down in its next round
 
-    async def _asked(self, method: str, path: str, body: bytes, *, whole: bool, total: float) -> Connection:
+    async def _asked(  # noqa: PLR0913 - of one request
+        self, method: str, path: str, body: bytes, lines: bytes, *, whole: bool, total: float
+    ) -> Connection:
         head = self._heads.get((method, path)) or self._head(method, path)
-        request = b"%b%d\r\n\r\n%b" % (head, len(body), body)
+        request = b"%b%d\r\n%b\r\n%b" % (head, len(body), lines, body)
         connection = self._idle.pop() if self._idle else await self._timed()
         try:
             await connection.ask(request, whole=whole, total=total)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from app.domain.errors import NoTargetError, QueueTimeoutError, word_of
 from app.domain.llm import Reply
+from app.domain.trace import Attempt
 from app.domain.upstream_errors import UpstreamError
 from app.monitoring.health.service import HealthService
 from app.monitoring.metrics import ProviderMetrics
@@ -89,26 +90,38 @@ class FallbackDispatcher:
         name = target.provider.name
         self._metrics.moved(call.place, name, call.public_model)
         call.place = name
-        started = time.perf_counter()
+        started, trace = time.perf_counter(), call.passage.trace
+        attempt = None if trace is None else trace.asks(name, target.model, started)
+        lines = b"" if trace is None or attempt is None else trace.lines_for(attempt)
         try:
-            reply = await target.provider.answer(call.request, model=target.model)
+            reply = await target.provider.answer(call.request, model=target.model, lines=lines)
         except BaseException as error:
-            self._failed(call, name, error, time.perf_counter() - started)
+            self._failed(call, name, error, started, attempt)
             raise
-        seconds = time.perf_counter() - started
+        now = time.perf_counter()
+        seconds = now - started
         call.seconds_upstream += seconds
         call.passage.connecting += reply.seconds_connecting
         call.attempts += f"{name}:ok"
         self._metrics.attempted(name, seconds)
+        if attempt is not None:
+            attempt.answered = now
         if isinstance(reply.body, bytes):
             self._health.attempted(name, None, hurts=False)
+            if attempt is not None:
+                attempt.end(now, reply)
         else:
             call.taps.append(_Watching(call, name, self._metrics, self._health))
+            if attempt is not None:
+                call.taps.append(_Timing(attempt, reply))
         return reply
 
-    def _failed(self, call: Call, name: str, error: BaseException, seconds: float) -> None:
+    def _failed(self, call: Call, name: str, error: BaseException, started: float, attempt: Attempt | None) -> None:
         """Every attempt counts, one that its caller cut short too."""
-        word = word_of(error)
+        word, now = word_of(error), time.perf_counter()
+        seconds = now - started
+        if attempt is not None:
+            attempt.end(now, None, word)
         call.attempts += f"{name}:{word},"
         call.seconds_upstream += seconds
         self._metrics.attempted(name, seconds, word)
@@ -137,3 +150,17 @@ class _Watching:
             self._call.attempts = f"{self._call.attempts.removesuffix(':ok')}:{error.word}"
             self._metrics.stream_broke(self._name, error.word)
             self._health.attempted(self._name, error.word, hurts=error.hurts)
+
+
+class _Timing:
+    """An attempt at a stream is over when the stream is."""
+
+    def __init__(self, attempt: Attempt, reply: Reply) -> None:
+        self._attempt = attempt
+        self._reply = reply
+
+    def saw(self, events: bytes) -> None:
+        return None
+
+    def ended(self, error: BaseException | None) -> None:
+        self._attempt.end(time.perf_counter(), self._reply, "" if error is None else word_of(error))

@@ -22,7 +22,7 @@ class Provider:
         self.failure: GatewayError | None = None
         self.asked = 0
 
-    async def answer(self, request: LLMRequest, *, model: str) -> Reply:
+    async def answer(self, request: LLMRequest, *, model: str, lines: bytes = b"") -> Reply:
         raise AssertionError(model)
 
     async def models(self) -> Sequence[dict[str, Any]]:

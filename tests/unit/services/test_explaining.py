@@ -27,7 +27,7 @@ class Provider:
         self.name = name
         self.failures = list(failures)
 
-    async def answer(self, request: LLMRequest, *, model: str) -> Reply:
+    async def answer(self, request: LLMRequest, *, model: str, lines: bytes = b"") -> Reply:
         if self.failures:
             raise self.failures.pop(0)
         return Reply(body=b"{}", provider=self.name, model=model, complete=True)

@@ -23,7 +23,7 @@ class Provider:
         self.failures = list(failures)
         self.asked = 0
 
-    async def answer(self, request: LLMRequest, *, model: str) -> Reply:
+    async def answer(self, request: LLMRequest, *, model: str, lines: bytes = b"") -> Reply:
         self.asked += 1
         if self.failures:
             raise self.failures.pop(0)
