@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run http2 test check bench bench-peers budget soak fix lock clean
+.PHONY: help run http2 otel test check bench bench-peers budget soak fix lock clean
 VENV ?= .venv
 BIN := $(VENV)/bin
 RUN := $(VENV)/.run.stamp
@@ -10,6 +10,9 @@ help:  ## this list
 
 http2: $(RUN)  ## add what HTTP/2 towards providers needs
 	@scripts/install $(VENV) requirements/http2.lock
+
+otel: $(RUN)  ## add what OpenTelemetry needs
+	@scripts/install $(VENV) requirements/otel.lock
 
 run: $(RUN)  ## install what is needed and start the gateway on 127.0.0.1:12434
 	@$(BIN)/signalbox serve $(ARGS)

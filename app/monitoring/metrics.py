@@ -41,7 +41,9 @@ class Metrics:
         self.in_flight: Callable[[], int] = int
         self.connections: Callable[[], int] = int
         self.lines_dropped: Callable[[], int] = int
-        """Set by who knows: requests being answered, sockets open, log lines lost."""
+        self.spans_exported: Callable[[], int] = int
+        self.spans_dropped: Callable[[], int] = int
+        """Set by who knows: requests being answered, sockets open, log lines lost, spans."""
         self.before_reading: list[Callable[[], object]] = []
         self.tally.gauge("llm_build_info", "Always 1", "version").of(version).value = 1
         self.tally.add_source(lambda: _cache_sizes(cache()))
@@ -104,6 +106,10 @@ class Metrics:
     def _itself(self) -> Iterable[Reading]:
         yield Reading(
             "llm_log_lines_dropped_total", "Log lines that could not be written", self.lines_dropped(), "counter"
+        )
+        yield Reading("llm_spans_exported_total", "Spans a collector took", self.spans_exported(), "counter")
+        yield Reading(
+            "llm_spans_dropped_total", "Spans that found no room, or no collector", self.spans_dropped(), "counter"
         )
         families = list(self.tally.families.values())
         for family in families:

@@ -16,6 +16,7 @@ from app.settings.model import (
     ServerSettings,
     Settings,
     StatsdSettings,
+    TelemetrySettings,
     Timeouts,
     style_of,
 )
@@ -35,6 +36,7 @@ __all__ = [
     "ServerSettings",
     "Settings",
     "StatsdSettings",
+    "TelemetrySettings",
     "Timeouts",
     "datagram_address",
     "effective",

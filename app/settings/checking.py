@@ -7,9 +7,10 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from app.settings.draft import ConfigError, Draft
-from app.settings.model import ProviderSettings, ServerSettings, Settings, StatsdSettings
+from app.settings.model import ProviderSettings, ServerSettings, Settings, StatsdSettings, TelemetrySettings
 
 SMALLEST_LOG_BYTES = 64 * 1024
+NEEDS_OTEL = "needs two more packages: pip install 'signalbox[otel]', or make otel; or set telemetry.enabled: false"
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
@@ -33,6 +34,7 @@ def check(settings: Settings, draft: Draft) -> None:
     if settings.server.insecure_allow_unauthenticated:
         path = ("server", "insecure_allow_unauthenticated")
         raise ConfigError(".".join(path), "is a flag of the command line only", origin=draft.origin_of(path))
+    _check_telemetry(settings.telemetry, draft)
     if settings.cache.backend == "redis" and not settings.cache.url:
         raise ConfigError("cache.url", "is needed for the Redis backend, as in redis://localhost:6379/0")
     if settings.cache.url and not _is_redis(settings.cache.url):
@@ -128,6 +130,28 @@ def _check_way(path: str, provider: ProviderSettings) -> None:
         raise ConfigError(f"{path}.http2", "is agreed on in TLS: base_url must be an https:// address")
     if find_spec("h2") is None:
         raise ConfigError(f"{path}.http2", "needs one more package: pip install 'signalbox[http2]', or make http2")
+
+
+def _check_telemetry(telemetry: TelemetrySettings, draft: Draft) -> None:
+    if not telemetry.on:
+        return
+    url = urlsplit(telemetry.address)
+    name = "endpoint" if telemetry.endpoint else "enabled"
+    path, origin = f"telemetry.{name}", draft.origin_of(("telemetry", name))
+    if url.scheme not in {"http", "https"} or not url.hostname or url.query or url.fragment:
+        raise ConfigError(path, "must be an http:// or https:// address without a query", origin=origin)
+    for header, value in telemetry.headers.items():
+        if not (header.isascii() and header.isprintable() and value.isascii() and value.isprintable()):
+            raise ConfigError(f"telemetry.headers.{header}", "must be visible ASCII characters")
+    if not _is_there("opentelemetry.sdk") or not _is_there("opentelemetry.exporter.otlp.proto.http"):
+        raise ConfigError(path, NEEDS_OTEL, origin=origin)
+
+
+def _is_there(package: str) -> bool:
+    try:
+        return find_spec(package) is not None
+    except ModuleNotFoundError:  # what is above it is missing
+        return False
 
 
 def _check_route(model: str, targets: tuple[str, ...], settings: Settings, draft: Draft) -> None:

@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from app.settings import known
+from app.settings import known, opentelemetry
 from app.settings.draft import ConfigError, Draft, Path, folded
 from app.settings.model import Settings
 
@@ -51,6 +51,7 @@ def read_into(draft: Draft, environ: Mapping[str, str]) -> None:
             draft.put(legacy.path, value, f"environment {name}")
             if legacy.unit:
                 draft.notice(legacy.unit)
+    opentelemetry.read_into(draft, environ)
     _redis(draft, environ)
     _statsd(draft, environ)
     _providers(draft, environ)
@@ -87,6 +88,8 @@ def _own_names(draft: Draft, environ: Mapping[str, str]) -> None:
 
 
 def _is_our_secret(name: str) -> bool:
+    if name == opentelemetry.HEADERS:
+        return True
     if name.startswith(PREFIX) or name == API_KEYS or name in {"REDIS_URL", "REDIS_PASSWORD"}:
         return name.endswith(SECRETS)
     return _api_key(name) is not None and not name.startswith(known.NEVER_A_PROVIDER)

@@ -160,6 +160,47 @@ class StatsdSettings(Section, frozen=True):
     sample_rate: Annotated[float, Meta(gt=0, le=1)] = 1
 
 
+Sampler = Literal[
+    "always_on",
+    "always_off",
+    "traceidratio",
+    "parentbased_always_on",
+    "parentbased_always_off",
+    "parentbased_traceidratio",
+]
+
+
+class TelemetrySettings(Section, frozen=True):
+    """OpenTelemetry. `enabled` left open means: as soon as there is an `endpoint`, the base address of OTLP over HTTP.
+
+    `sampler` has OpenTelemetry's names; `queue` is how many requests may wait to be exported.
+    """
+
+    enabled: bool | None = None
+    endpoint: str = ""
+    headers: dict[str, str] = {}
+    service_name: str = "signalbox"
+    resource: dict[str, str] = {}
+    traces: bool = True
+    metrics: bool = True
+    sampler: Sampler = "parentbased_traceidratio"
+    sample_ratio: Annotated[float, Meta(ge=0, le=1)] = 1
+    propagate: bool = True
+    """Providers are told the trace."""
+    semconv: Literal["old", "new", "both"] = "both"
+    interval_seconds: Seconds = 60
+    timeout_seconds: Seconds = 10
+    queue: Size = 2048
+
+    @property
+    def on(self) -> bool:
+        return (bool(self.endpoint) if self.enabled is None else self.enabled) and (self.traces or self.metrics)
+
+    @property
+    def address(self) -> str:
+        return (self.endpoint or "http://localhost:4318").rstrip("/")
+
+
 class CorsSettings(Section, frozen=True):
     origins: tuple[str, ...] = ()
 
@@ -179,6 +220,7 @@ class Settings(Section, frozen=True):
     health: HealthSettings = field(default_factory=HealthSettings)
     metrics: MetricsSettings = field(default_factory=MetricsSettings)
     statsd: StatsdSettings = field(default_factory=StatsdSettings)
+    telemetry: TelemetrySettings = field(default_factory=TelemetrySettings)
     cors: CorsSettings = field(default_factory=CorsSettings)
     keys: dict[str, KeySettings] = {}
     providers: dict[str, ProviderSettings] = {}
@@ -192,6 +234,7 @@ class Settings(Section, frozen=True):
         ]
         found += [password for each in self.providers.values() for password in passwords_of(each.proxy)]
         found += [each.key for each in self.keys.values()]
+        found += [*self.telemetry.headers.values(), *passwords_of(self.telemetry.endpoint)]
         found += [self.cache.url, *passwords_of(self.cache.url), self.metrics.key]
         return [each for each in found if each]
 

@@ -106,3 +106,15 @@ def test_a_port_that_is_taken_is_told_in_one_sentence(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "cannot listen on 127.0.0.1" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_an_extra_that_is_needed_and_missing_is_named(tmp_path: Path) -> None:
+    (tmp_path / "opentelemetry").mkdir()
+    (tmp_path / "opentelemetry" / "__init__.py").touch()  # hides the real one
+    path = f"{tmp_path}{os.pathsep}{ROOT}"
+
+    done = signalbox("check", cwd=tmp_path, OTEL_EXPORTER_OTLP_ENDPOINT="http://x:4318", PYTHONPATH=path)
+
+    assert done.returncode == 1
+    assert "telemetry.endpoint: needs two more packages: pip install 'signalbox[otel]', or make otel" in done.stderr
+    assert "(from environment OTEL_EXPORTER_OTLP_ENDPOINT)" in done.stderr

@@ -12,7 +12,7 @@ from app.cache.base import CacheSize
 from app.domain import upstream_errors
 from app.domain.errors import Failure, GatewayError
 from app.monitoring.metrics import Metrics
-from app.settings import known, load
+from app.settings import known, load, opentelemetry
 from tests.unit.settings_tree import REQUIRED, settings_of
 
 ROOT = Path(__file__).parents[2]
@@ -82,6 +82,7 @@ def test_the_readme_lists_every_setting_with_its_default() -> None:
 
 def test_the_readme_names_every_variable_that_is_read() -> None:
     variables = {*known.VARIABLES, known.REQUEST_TIMEOUT, f"<NAME>{known.ROW_TIMEOUT}"}
+    variables |= set(opentelemetry.VARIABLES)
     variables |= {"REDIS_HOST", "REDIS_PORT", "REDIS_DB", "REDIS_PASSWORD", "SITE_URL", "SITE_NAME"}
     variables |= {*chain.from_iterable(known.STATSD), known.DOGSTATSD_URL}
 
