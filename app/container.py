@@ -40,6 +40,8 @@ class Container(containers.DeclarativeContainer):
         log=settings.provided.log,
         exposed=settings.provided.metrics,
         emitted=settings.provided.statsd,
+        otlp=settings.provided.telemetry,
+        rows=settings.provided.providers,
         cache=cache.backend,
         adapters=upstream.adapters,
         listings=upstream.listings,
@@ -61,6 +63,7 @@ class Container(containers.DeclarativeContainer):
     closeables = di.List(
         monitoring.journal,
         monitoring.statsd,
+        monitoring.telemetry,
         cache.backend,
         network.upstreams,
         upstream.listings,

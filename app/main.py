@@ -16,6 +16,7 @@ from app.shortcut import Shortcut
 
 EXPOSED = [
     "x-request-id",
+    "x-trace-id",
     *(f"x-signalbox-{name}" for name in ("provider", "model", "cache", "attempts", "cost", "error")),
     "cache-status",
     "age",

@@ -57,6 +57,7 @@ class ContainerPlugin(InitPlugin):
             metrics=self._container.monitoring.metrics(),
             passed=self._container.monitoring.passed(),
             journal=self._container.monitoring.journal(),
+            tracing=self._container.monitoring.tracing(),
             drain=services.drain(),
             max_body_bytes=settings.server.max_body_bytes,
         )

@@ -98,6 +98,7 @@ PASSAGE = Passage(
 def before_the_provider(door: Any) -> Parts:
     headers = dict(SENT)
     scope: Any = {"method": "POST", "headers": SENT}
+    yield "whether it is traced", lambda: door.trace(headers, SENT)
     yield "key, host, origin, size", lambda: door.admit(scope, dict(SENT))
     yield "the question's fields", lambda: LLMRequest.parse(Operation.CHAT, QUESTION)
     yield "cache controls", lambda: controls_of(headers, REQUEST)

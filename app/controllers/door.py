@@ -27,9 +27,11 @@ from app.domain.errors import (
 )
 from app.domain.passage import Passage
 from app.domain.principal import Principal
+from app.domain.trace import Trace
 from app.monitoring.backlog import Backlog
 from app.monitoring.journal import Journal
 from app.monitoring.metrics import Metrics
+from app.monitoring.telemetry.tracing import TRACEPARENT, Tracing
 from app.services.drain import Drain
 from app.services.keys import KeyService
 from app.services.llm import LLMService
@@ -84,6 +86,7 @@ class Door:
         metrics: Metrics,
         passed: Backlog[Passage],
         journal: Journal,
+        tracing: Tracing,
         drain: Drain,
         max_body_bytes: int,
     ) -> None:
@@ -93,6 +96,8 @@ class Door:
         self._security = metrics.security
         self._passed = passed
         self._journal = journal
+        self.tracing = tracing
+        self.traces = tracing.on
         self._drain = drain
         self._max_body_bytes = max_body_bytes
         self._made_here = urandom(6).hex()
@@ -106,6 +111,10 @@ class Door:
         if sent is not None and _acceptable(sent):
             return sent.decode()
         return f"{self._made_here}{next(self._count):08x}"
+
+    def trace(self, headers: dict[bytes, bytes], sent: Iterable[tuple[bytes, bytes]]) -> Trace | None:
+        """What a request is part of; where tracing is off and nothing came of the caller, that is nothing."""
+        return self.tracing.of(headers, sent) if self.traces or TRACEPARENT in headers else None
 
     def admit(self, scope: HTTPScope, headers: dict[bytes, bytes]) -> Principal:
         """The caller of a hot route; refuses what can be refused before the body is read."""
@@ -167,9 +176,10 @@ class Door:
         passage.finished = time.perf_counter()
         self._passed.add(passage)
 
-    def refused(self, *, route: str, status: int, word: str, request_id: str) -> None:
+    def refused(self, *, route: str, status: int, word: str, request_id: str, trace: Trace | None = None) -> None:
         """A line for what never became a call."""
-        self._journal.refused(request_id=request_id, route=route, status_code=status, word=word)
+        trace_id = "" if trace is None else trace.trace_id
+        self._journal.refused(request_id=request_id, route=route, status_code=status, word=word, trace_id=trace_id)
 
     def _too_large(self) -> PayloadTooLargeError:
         return PayloadTooLargeError(f"the body is larger than {self._max_body_bytes} bytes")

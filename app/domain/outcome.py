@@ -35,3 +35,5 @@ class Outcome(Struct, frozen=True, gc=False):
     trace_id: str = ""
     public_model: str = "unknown"
     """The model's name for labels, of which there are few: a route's, or one that a provider lists."""
+    sampled: bool = False
+    """Whether somebody keeps the trace."""

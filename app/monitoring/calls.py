@@ -59,7 +59,7 @@ class CallMetrics:
         account.seconds.observe_all(seconds)
         self.window.observe_all(seconds)
         for outcome in outcomes:
-            if outcome.trace_id:
+            if outcome.sampled:
                 account.seconds.exemplify(outcome.seconds, outcome.trace_id, time.time())
             if outcome.seconds_to_first_chunk is not None:
                 self._families.streams.ended(outcome, again=account.again)

@@ -48,12 +48,12 @@ class Journal:
             self._write_ended()
         self._flush_soon()
 
-    def refused(self, *, request_id: str, route: str, status_code: int, word: str) -> None:
+    def refused(self, *, request_id: str, route: str, status_code: int, word: str, trace_id: str = "") -> None:
         """What never became a call: a wrong key, an unreadable body, an unknown path."""
         if not self._refusals:
             return
         self._write_ended()
-        self._write(_Refusal(self._clock(), LEVEL, "refused", word, request_id, route, status_code))
+        self._write(_Refusal(self._clock(), LEVEL, "refused", word, request_id, route, status_code, trace_id))
         self._flush_soon()
 
     def flush(self) -> None:
@@ -135,7 +135,7 @@ class _Line(msgspec.Struct, gc=False, omit_defaults=True):
     trace_id: str = ""
 
 
-class _Refusal(msgspec.Struct, gc=False):
+class _Refusal(msgspec.Struct, gc=False, omit_defaults=True):
     time: float
     level: str
     event: str
@@ -143,3 +143,4 @@ class _Refusal(msgspec.Struct, gc=False):
     request_id: str
     route: str
     code: int
+    trace_id: str = ""

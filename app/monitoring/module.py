@@ -1,8 +1,9 @@
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from io import FileIO
 from pathlib import Path
+from typing import Protocol
 
 from dependency_injector import containers
 from dependency_injector import providers as di
@@ -22,10 +23,22 @@ from app.monitoring.logfile import LogFile
 from app.monitoring.metrics import Metrics
 from app.monitoring.plugins import load_plugins
 from app.monitoring.statsd.emitter import StatsdEmitter
+from app.monitoring.telemetry.genai import GenAIMetrics
+from app.monitoring.telemetry.names import peers_of
+from app.monitoring.telemetry.sender import Sender
+from app.monitoring.telemetry.tracing import Tracing
 from app.monitoring.writer import LineWriter
 from app.providers.base import Provider
 from app.providers.listing import Listings
-from app.settings import HealthSettings, LogSettings, MetricsSettings, StatsdSettings, style_of
+from app.settings import (
+    HealthSettings,
+    LogSettings,
+    MetricsSettings,
+    ProviderSettings,
+    StatsdSettings,
+    TelemetrySettings,
+    style_of,
+)
 
 
 def _custom() -> CustomMetrics:
@@ -80,6 +93,36 @@ def _journal(settings: LogSettings, writer: LineWriter) -> Journal:
     return Journal(writer, style=style, refusals=settings.has_calls)
 
 
+class _Closeable(Protocol):
+    async def aclose(self) -> None: ...
+
+
+class _Off:
+    async def aclose(self) -> None:
+        return None
+
+
+def _telemetry(  # noqa: PLR0913 - what it is made of
+    *,
+    settings: TelemetrySettings,
+    exposed: MetricsSettings,
+    rows: Mapping[str, ProviderSettings],
+    metrics: Metrics,
+    passed: Backlog[Passage],
+    version: str,
+) -> _Closeable:
+    if not settings.on:
+        return _Off()
+    from app.monitoring.telemetry.otlp import Otlp  # noqa: PLC0415 - an extra, and 150 ms of the start
+
+    peers = peers_of(rows)
+    genai = GenAIMetrics(settings, peers, max_series=exposed.max_series) if settings.metrics else None
+    sender = Sender(Otlp(settings, peers, version), genai, settings)
+    passed.takers.append(sender.passed)
+    metrics.spans_exported, metrics.spans_dropped = lambda: sender.exported, lambda: sender.dropped
+    return sender
+
+
 async def _answers(provider: Provider) -> None:
     """A server that has no list of models, or will not give it now, is not down for that."""
     try:
@@ -126,6 +169,8 @@ class MonitoringModule(containers.DeclarativeContainer):
     adapters: di.Dependency[Sequence[Provider]] = di.Dependency()
     listings = di.Dependency(instance_of=Listings)
     version = di.Dependency(instance_of=str)
+    otlp = di.Dependency(instance_of=TelemetrySettings)
+    rows: di.Dependency[Mapping[str, ProviderSettings]] = di.Dependency()
 
     custom = di.Singleton(_custom)
     writer = di.Singleton(_writer, log)
@@ -134,6 +179,10 @@ class MonitoringModule(containers.DeclarativeContainer):
     passed = di.Singleton(_passed, metrics)
     statsd = di.Singleton(_statsd, metrics, settled, emitted)
     journal = di.Singleton(_journal, log, writer)
+    tracing = di.Singleton(Tracing, otlp)
+    telemetry = di.Singleton(
+        _telemetry, settings=otlp, exposed=exposed, rows=rows, metrics=metrics, passed=passed, version=version
+    )
     vitals = di.Singleton(Vitals, settings)
     health = di.Singleton(
         _health,

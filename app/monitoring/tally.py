@@ -55,6 +55,11 @@ class Distribution:
                 return
         counts[-1] += end - before
 
+    def spread(self, total: float, times: int) -> None:
+        """Observe `times` values of which only the sum is known: as so many of their mean."""
+        self.counts[bisect_left(self._bounds, total / times)] += times
+        self.sum += total
+
     def exemplify(self, value: float, trace_id: str, now: float) -> None:
         """Remember which trace a value was seen in."""
         if self.exemplars is None:

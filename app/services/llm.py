@@ -14,6 +14,7 @@ from app.domain.llm import LLMRequest, Reply
 from app.domain.outcome import Outcome
 from app.domain.passage import Passage
 from app.domain.principal import Principal
+from app.domain.trace import Trace
 from app.domain.usage import NO_USAGE
 from app.services.drain import Drain
 from app.services.observers import Observer
@@ -36,6 +37,7 @@ class _Seen(Struct):
 
 
 NOTHING_SEEN = _Seen()
+NO_TRACE = Trace("")
 
 
 class LLMService:
@@ -154,12 +156,12 @@ class LLMService:
         request, cache, usage = call.request, call.cache, NO_USAGE
         if reply is not None:
             provider, cache, usage = reply.provider, reply.cache, reply.usage
-        trace, seen = call.passage.trace, seen or NOTHING_SEEN
+        trace, seen = call.passage.trace or NO_TRACE, seen or NOTHING_SEEN
         outcome = call.passage.outcome = Outcome(
             call.request_id, call.caller.name, request.operation, request.model, request.stream, seconds, error,
             provider, call.place, cache, usage, call.attempts, call.seconds_upstream, seen.first, seen.chunks,
-            seen.size, seen.largest_gap, "" if trace is None else trace.trace_id,
-            call.public_model or self._public_name(request.model),
+            seen.size, seen.largest_gap, trace.trace_id, call.public_model or self._public_name(request.model),
+            trace.sampled,
         )  # fmt: skip # by place: names would cost a microsecond
         if seen.first is not None:
             call.passage.ended = call.started + seconds

@@ -10,7 +10,7 @@ from app.controllers.cache_controls import controls_of
 from app.controllers.door import REQUEST_ID, Door, Headers, ServerSide, door_of, send_whole, served_by
 from app.controllers.errors import as_gateway_error
 from app.controllers.openai.errors import error_answer
-from app.controllers.openai.head import headers_in, lines_of, timing_of
+from app.controllers.openai.head import headers_in, lines_of, timing_of, traced
 from app.controllers.openai.sse import send_events
 from app.domain.controls import CacheControls
 from app.domain.errors import CallerGoneError, GatewayError
@@ -29,6 +29,7 @@ async def exchange(operation: Operation, scope: HTTPScope, receive: Receive, sen
     request_id = door.request_id(headers.get(REQUEST_ID))
     served = served_by(scope)
     passage = Passage(begun if served is None else served.arrived, begun, ROUTES[operation], scope["method"])
+    passage.trace = door.trace(headers, scope["headers"])
     task = asyncio.current_task() if served is None else served.task
     assert task is not None
     if served is not None:
@@ -66,7 +67,7 @@ def _told(error: GatewayError, request_id: str, passage: Passage) -> tuple[int, 
     passage.bytes_out = len(body)
     # the traceback holds our caller's frame, and with it the body: megabytes until the next collection
     error.__traceback__ = error.__cause__ = error.__context__ = None
-    own = [(b"x-request-id", request_id.encode()), (b"server-timing", timing_of(passage))]
+    own = [(b"x-request-id", request_id.encode()), (b"server-timing", timing_of(passage)), *traced(passage)]
     return error.status_code, [*own, *headers], body
 
 
@@ -110,7 +111,8 @@ async def _asked(  # noqa: PLR0913 - the parts of an ASGI exchange
     except Exception as exc:
         passage.broke(time.perf_counter())
         error = as_gateway_error(exc)
-        door.refused(route=ROUTES[operation], status=error.status_code, word=error.word, request_id=request_id)
+        route, status = ROUTES[operation], error.status_code
+        door.refused(route=route, status=status, word=error.word, request_id=request_id, trace=passage.trace)
         raise
     else:
         return request, caller, controls

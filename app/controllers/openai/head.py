@@ -32,6 +32,8 @@ def lines_of(reply: Reply, *, request_id: str, passage: Passage) -> bytes:
         request_id.encode(),
         timing_of(passage),
     )
+    if passage.trace is not None:
+        lines += b"".join([b"%b: %b\r\n" % header for header in traced(passage)])
     if cache is CacheStatus.HIT:
         lines += b"cache-status: signalbox; hit; ttl=%d\r\nage: %d\r\n" % (max(reply.ttl or 0, 0), reply.age or 0)
     if whole and reply.usage.cost_nano_usd is not None and cache not in SERVED_AGAIN:
@@ -52,6 +54,12 @@ def timing_of(passage: Passage) -> bytes:
     if wait is None or route is None or connect is None:
         return _HIT % (*first, rest * 1000, total)
     return _MISS % (*first, route * 1000, connect * 1000, wait * 1000, rest * 1000, total)
+
+
+def traced(passage: Passage) -> Headers:
+    """Which trace the answer is part of, if it has one."""
+    trace = passage.trace
+    return [] if trace is None or not trace.trace_id else [(b"x-trace-id", trace.trace_id.encode())]
 
 
 def headers_in(lines: bytes) -> Headers:

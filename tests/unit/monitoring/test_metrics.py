@@ -234,7 +234,7 @@ def test_a_trace_is_the_exemplar_of_its_bucket() -> None:
     metrics = made()
     trace_id = "0af7651916cd43dd8448eb211c80319c"
 
-    metrics.calls.settled(outcome(seconds=0.3, trace_id=trace_id))
+    metrics.calls.settled(outcome(seconds=0.3, trace_id=trace_id, sampled=True))
 
     exemplars = [
         (sample.labels["le"], sample.exemplar.labels, sample.exemplar.value)
