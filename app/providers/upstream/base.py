@@ -45,6 +45,19 @@ class Answer(Struct):
         return next((value for key, value in self.headers if key.lower() == name), b"")
 
 
+class Load(Struct, frozen=True):
+    """What a client's connections are doing: in use (with HTTP/2 calls), kept for the next call, and how many may be.
+
+    `waiting` are calls that wait for one now, `refused` those that ever waited in vain.
+    """
+
+    active: int
+    idle: int
+    limit: int
+    waiting: int
+    refused: int
+
+
 class Exchange(Protocol):
     """An answer whose head has arrived and whose body is still coming."""
 
@@ -77,5 +90,7 @@ class Upstream(Protocol):
     async def send(self, method: str, path: str, body: bytes = b"", lines: bytes = b"") -> Answer: ...
 
     async def open(self, method: str, path: str, body: bytes = b"", lines: bytes = b"") -> Exchange: ...
+
+    def load(self) -> Load: ...
 
     async def aclose(self) -> None: ...

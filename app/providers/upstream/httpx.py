@@ -12,7 +12,7 @@ import httpx
 
 from app.domain.errors import QueueTimeoutError
 from app.domain.upstream_errors import UpstreamMalformedError, UpstreamTimeoutError
-from app.providers.upstream.base import DEFAULT_LIMITS, LINGER_SECONDS, Answer, Headers, Limits
+from app.providers.upstream.base import DEFAULT_LIMITS, LINGER_SECONDS, Answer, Headers, Limits, Load
 from app.providers.upstream.inflating import ENCODINGS, IDENTITY, Inflater, InflatingError
 from app.providers.upstream.lanes import ElsewhereError, Lane, Lanes
 from app.providers.upstream.line import Line, WatchedBackend, current_line
@@ -43,6 +43,9 @@ class HttpxUpstream:
         self.tasks: set[asyncio.Task[object]] = set()
         # places are ours to give: httpx's own queue loses one when waiting ends the moment it is given
         self.places = asyncio.Semaphore(limits.connections)
+        self._active = 0
+        self._waiting = 0
+        self._refused = 0
         kept = httpx.Limits(max_keepalive_connections=limits.connections, keepalive_expiry=limits.keep_idle)
         verify = (tls or tls_context()) if base_url.startswith("https:") else ssl.create_default_context()
 
@@ -73,6 +76,9 @@ class HttpxUpstream:
 
     async def open(self, method: str, path: str, body: bytes = b"", lines: bytes = b"") -> "HttpxExchange":
         return await self._opened(method, path, body, lines, total=self.limits.stream_total)
+
+    def load(self) -> Load:
+        return Load(self._active, self._lanes.idle(), self.limits.connections, self._waiting, self._refused)
 
     async def aclose(self) -> None:
         """Close every connection, those in use too."""
@@ -134,11 +140,17 @@ class HttpxUpstream:
         return ours
 
     async def _place(self) -> None:
+        busy = self.places.locked()
+        self._waiting += busy
         try:
             async with asyncio.timeout(self.limits.queue):
                 await self.places.acquire()
         except TimeoutError:
+            self._refused += 1
             raise QueueTimeoutError(f"all connections to {self.provider} are busy", retry_after=1) from None
+        finally:
+            self._waiting -= busy
+        self._active += 1
 
     async def _given_up(self, line: Line, sending: "asyncio.Task[httpx.Response]") -> None:
         try:
@@ -156,6 +168,7 @@ class HttpxUpstream:
     def left(self, line: Line) -> None:
         """Once per call: its place, and its lane's, are for others."""
         line.left()
+        self._active -= 1
         self.places.release()
         self._lanes.leave(line.lane, admitted=bool(line.number))
 

@@ -81,6 +81,11 @@ class Lanes(httpx.AsyncBaseTransport):
         else:
             lane.closing = asyncio.get_running_loop().call_later(self._keep_idle, self._close, lane)
 
+    def idle(self) -> int:
+        """Connections that no call is on."""
+        pools = [each.transport._pool for each in self._lanes]  # noqa: SLF001 - httpx offers no other way to them
+        return sum(each.is_idle() for pool in pools for each in pool.connections)
+
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         lane: Lane = request.extensions["lane"]
         return await lane.transport.handle_async_request(request)

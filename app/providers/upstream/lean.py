@@ -10,7 +10,7 @@ from urllib.parse import quote, urlsplit
 
 from app.domain.errors import QueueTimeoutError
 from app.domain.upstream_errors import UpstreamConnectError, UpstreamTimeoutError, unreached
-from app.providers.upstream.base import DEFAULT_LIMITS, Answer, Limits
+from app.providers.upstream.base import DEFAULT_LIMITS, Answer, Limits, Load
 from app.providers.upstream.connection import Connection, StaleError
 from app.providers.upstream.tls import tls_context
 
@@ -48,6 +48,8 @@ class LeanUpstream:
         self._idle: list[Connection] = []
         self._queue: deque[asyncio.Future[None]] = deque()
         self._opening = 0
+        self._waiting = 0
+        self._refused = 0
         self._sweeping = False
 
     async def send(self, method: str, path: str, body: bytes = b"", lines: bytes = b"") -> Answer:
@@ -58,6 +60,11 @@ class LeanUpstream:
 
     async def open(self, method: str, path: str, body: bytes = b"", lines: bytes = b"") -> Connection:
         return await self._asked(method, path, body, lines, whole=False, total=self.limits.stream_total)
+
+    def load(self) -> Load:
+        idle = len(self._idle)
+        active = len(self._connections) - idle + self._opening
+        return Load(active, idle, self.limits.connections, self._waiting, self._refused)
 
     async def aclose(self) -> None:
         for connection in list(self._connections):
@@ -109,6 +116,7 @@ class LeanUpstream:
 
     async def _turn(self, *, fresh: bool) -> Connection | None:
         """Wait until a connection is free, or may be opened."""
+        self._waiting += 1
         try:
             async with asyncio.timeout(self.limits.queue):
                 while len(self._connections) + self._opening >= self.limits.connections:
@@ -118,7 +126,10 @@ class LeanUpstream:
                             return self._idle.pop()
                         self._idle.pop(0).abort()
         except TimeoutError:
+            self._refused += 1
             raise QueueTimeoutError(f"all connections to {self.provider} are busy", retry_after=1) from None
+        finally:
+            self._waiting -= 1
         return None
 
     async def _opened(self) -> Connection:
