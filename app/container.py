@@ -10,6 +10,7 @@ from dependency_injector import providers as di
 from app import __version__
 from app.cache.module import CacheModule
 from app.domain.redaction import Redactor
+from app.monitoring.health.module import HealthModule
 from app.monitoring.module import MonitoringModule
 from app.providers.module import ProvidersModule
 from app.providers.upstream.module import UpstreamModule
@@ -24,6 +25,7 @@ def _redactor(settings: Settings) -> Redactor:
 class Container(containers.DeclarativeContainer):
     settings = di.Dependency(instance_of=Settings)
     version = di.Object(__version__)
+    redact = di.Singleton(_redactor, settings)
 
     cache = di.Container(CacheModule, settings=settings.provided.cache)
     network = di.Container(UpstreamModule, settings=settings.provided.providers, agent=f"signalbox/{__version__}")
@@ -32,19 +34,28 @@ class Container(containers.DeclarativeContainer):
         settings=settings.provided.providers,
         routes=settings.provided.routes,
         upstreams=network.upstreams,
-        redact=di.Singleton(_redactor, settings),
+        redact=redact,
     )
     monitoring = di.Container(
         MonitoringModule,
-        settings=settings.provided.health,
         log=settings.provided.log,
         exposed=settings.provided.metrics,
         emitted=settings.provided.statsd,
         otlp=settings.provided.telemetry,
         rows=settings.provided.providers,
         cache=cache.backend,
+        version=version,
+    )
+    health = di.Container(
+        HealthModule,
+        settings=settings.provided.health,
+        routes=settings.provided.routes,
+        useful=settings.provided.cache.timeout_seconds,
+        redact=redact,
+        cache=cache.backend,
         adapters=upstream.adapters,
         listings=upstream.listings,
+        metrics=monitoring.metrics,
         version=version,
     )
     services = di.Container(
@@ -55,11 +66,11 @@ class Container(containers.DeclarativeContainer):
         metrics=monitoring.metrics,
         settled=monitoring.settled,
         journal=monitoring.journal,
-        health=monitoring.health,
+        health=health.service,
     )
 
     # what the plugin runs beside the requests, and what it closes after them, the last one first
-    workers = di.List(cache.backend, upstream.listings, monitoring.health, monitoring.vitals, monitoring.statsd)
+    workers = di.List(cache.backend, upstream.listings, health.service, health.lag, monitoring.statsd)
     closeables = di.List(
         monitoring.journal,
         monitoring.statsd,
@@ -69,4 +80,5 @@ class Container(containers.DeclarativeContainer):
         upstream.listings,
         monitoring.settled,
         monitoring.passed,
+        health.service,
     )

@@ -37,7 +37,7 @@ class ContainerPlugin(InitPlugin):
     def on_app_init(self, app_config: AppConfig) -> AppConfig:
         self._container.check_dependencies()
         app_config.dependencies |= {
-            "health": provide(self._container.monitoring.health),
+            "health": provide(self._container.health.service),
             "metrics": provide(self._container.monitoring.metrics),
             "registry": provide(self._container.upstream.registry),
         }

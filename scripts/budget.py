@@ -110,7 +110,7 @@ def after_it(container: Container, door: Any) -> Parts:
     task = asyncio.current_task()
     assert task is not None
     metrics, journal = container.monitoring.metrics(), container.monitoring.journal()
-    (caching, _), drain, health = container.services.stages(), container.services.drain(), container.monitoring.health()
+    (caching, _), drain, health = container.services.stages(), container.services.drain(), container.health.service()
     (provider,) = container.upstream.adapters()
     reader = provider._reader
     yield "the answer's usage and end", lambda: reader.whole(Operation.CHAT, ANSWER, REPLY)

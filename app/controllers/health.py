@@ -10,8 +10,10 @@ from litestar.di import NamedDependency
 from app.controllers.door import Door
 from app.controllers.policies import Policy
 from app.domain.errors import AuthenticationError
-from app.domain.health import HealthStatus
+from app.domain.health import HealthReport, HealthStatus
 from app.monitoring.health.service import HealthService
+from app.monitoring.health.terminus import terminus
+from app.monitoring.metrics import Metrics
 from app.services.drain import Drain
 
 ASKED = (HttpMethod.GET, HttpMethod.HEAD)  # some load balancers only want the status
@@ -24,12 +26,17 @@ class HealthController(Controller):
 
     @route("/health", http_method=ASKED)
     async def report(self, request: Request, health: NamedDependency[HealthService]) -> Response[dict[str, Any]]:
-        """Everything watched; 503 as `health.fail_on` says. Without a key, where keys are set, only the status."""
+        """Everything watched; 503 as `health.fail_on` says. Without a key, where keys are set, only the status.
+
+        `?details` adds what turned lately, the newest first.
+        """
         report = await health.report()
         body: dict[str, Any] = msgspec.to_builtins(report)
         if not _may_see_details(request):
             body = {"status": body["status"], "timestamp": body["timestamp"]}
-        return Response(body, status_code=503 if report.status is HealthStatus.ERROR else 200)
+        elif "details" in request.query_params:
+            body["history"] = msgspec.to_builtins(health.changes())
+        return Response(body, status_code=_code(report))
 
     @route(["/health/live", "/livez", "/health/liveliness"], http_method=ASKED, sync_to_thread=False)
     def live(self) -> dict[str, str]:
@@ -45,6 +52,21 @@ class HealthController(Controller):
         if not health.can_serve():
             return Response({"status": HealthStatus.ERROR}, status_code=503)
         return Response({"status": HealthStatus.OK})
+
+    @route("/monitoring/health", http_method=ASKED)
+    async def monitoring(
+        self, request: Request, health: NamedDependency[HealthService], metrics: NamedDependency[Metrics]
+    ) -> Response[dict[str, Any]]:
+        """The same in the shape of LLM Service's."""
+        report = await health.report()
+        body = terminus(report, metrics)
+        if not _may_see_details(request):
+            body = {"status": body["status"]}
+        return Response(body, status_code=_code(report))
+
+
+def _code(report: HealthReport) -> int:
+    return 503 if report.status is HealthStatus.ERROR else 200
 
 
 def _may_see_details(request: Request) -> bool:

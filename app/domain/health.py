@@ -18,16 +18,31 @@ class CheckStatus(StrEnum):
 
 
 class Check(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One line of the report; `value` and `threshold` share the unit its name says (percent, milliseconds)."""
+    """One line of the report; `value` and `threshold` share the unit its name says (percent, milliseconds).
+
+    `recent` are the last live outcomes, the newest last: `ok`, or a word of the failures.
+    """
 
     status: CheckStatus
     value: float | None = None
     threshold: float | None = None
     loaded: int | None = None
     failed: int | None = None
+    errors: int | None = None
+    recent: tuple[str, ...] = ()
     latency_ms: float | None = None
     since: str | None = None
     reason: str | None = None
+
+
+class Change(Struct, frozen=True, kw_only=True, rename={"before": "from", "after": "to"}):
+    """A check turned from one status to another."""
+
+    time: str
+    check: str
+    before: CheckStatus
+    after: CheckStatus
+    reason: str | None
 
 
 class HealthReport(Struct, frozen=True, kw_only=True):

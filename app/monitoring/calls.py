@@ -32,6 +32,8 @@ class CallMetrics:
         self._models_seen: dict[str, float] = {}
         self.window = Window(clock)
         """Seconds of all calls."""
+        self.failures = Window(clock)
+        """Of those that failed."""
         self.windows = self._families.windows
         """Seconds upstream, by provider."""
         tally.add_source(self._activity)
@@ -58,6 +60,8 @@ class CallMetrics:
         seconds = [outcome.seconds for outcome in outcomes]
         account.seconds.observe_all(seconds)
         self.window.observe_all(seconds)
+        if outcomes[0].error:
+            self.failures.observe_all(seconds)
         for outcome in outcomes:
             if outcome.sampled:
                 account.seconds.exemplify(outcome.seconds, outcome.trace_id, time.time())

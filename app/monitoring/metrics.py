@@ -5,7 +5,7 @@ Names follow the guides where one names it, else Prometheus: base units, labels 
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
@@ -15,6 +15,7 @@ from app.cache.base import CacheSize
 from app.monitoring import custom
 from app.monitoring.answers import LATENCY_BUCKETS, AnswerMetrics
 from app.monitoring.calls import NONE, CallMetrics
+from app.monitoring.conditions import HealthMetrics
 from app.monitoring.exposition import FamilyWriter, readings_text
 from app.monitoring.security import SecurityMetrics
 from app.monitoring.statsd.link import StatsdMetrics
@@ -38,6 +39,7 @@ class Metrics:
         self.providers = ProviderMetrics(self.tally)
         self.security = SecurityMetrics(self.tally)
         self.statsd = StatsdMetrics(self.tally)
+        self.health = HealthMetrics(self.tally)
         self.in_flight: Callable[[], int] = int
         self.connections: Callable[[], int] = int
         self.lines_dropped: Callable[[], int] = int
@@ -190,9 +192,12 @@ class ProviderMetrics:
         """A target failed, and the next one is asked."""
         self._fallbacks.of(provider, reason).value += 1
 
-    def are_up(self, states: Mapping[str, bool]) -> None:
-        for provider, is_up in states.items():
-            self._up.of(provider).value = float(is_up)
+    def stands(self, provider: str, *, is_up: bool) -> None:
+        self._up.of(provider).value = float(is_up)
+
+    def active(self) -> int:
+        """Calls on their way, wherever they are."""
+        return int(sum(each.value for each in self._active.children.values()))
 
 
 def _content_type(accept: str) -> str:

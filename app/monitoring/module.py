@@ -1,5 +1,5 @@
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
 from io import FileIO
 from pathlib import Path
@@ -11,12 +11,8 @@ from dependency_injector import providers as di
 from app.cache.base import CacheBackend
 from app.domain.outcome import Outcome
 from app.domain.passage import Passage
-from app.domain.upstream_errors import UpstreamError
 from app.monitoring.backlog import Backlog
 from app.monitoring.custom import CustomMetrics, catalogue
-from app.monitoring.health.service import HealthService
-from app.monitoring.health.vitals import Vitals
-from app.monitoring.health.watch import Watch
 from app.monitoring.journal import Journal
 from app.monitoring.lines import WholeLines
 from app.monitoring.logfile import LogFile
@@ -28,10 +24,7 @@ from app.monitoring.telemetry.names import peers_of
 from app.monitoring.telemetry.sender import Sender
 from app.monitoring.telemetry.tracing import Tracing
 from app.monitoring.writer import LineWriter
-from app.providers.base import Provider
-from app.providers.listing import Listings
 from app.settings import (
-    HealthSettings,
     LogSettings,
     MetricsSettings,
     ProviderSettings,
@@ -123,51 +116,11 @@ def _telemetry(  # noqa: PLR0913 - what it is made of
     return sender
 
 
-async def _answers(provider: Provider) -> None:
-    """A server that has no list of models, or will not give it now, is not down for that."""
-    try:
-        await provider.ping()
-    except UpstreamError as error:
-        if error.hurts:
-            raise
-
-
-def _health(  # noqa: PLR0913 - what it watches
-    *,
-    settings: HealthSettings,
-    providers: Sequence[Provider],
-    cache: CacheBackend,
-    listings: Listings,
-    metrics: Metrics,
-    vitals: Vitals,
-    version: str,
-) -> HealthService:
-    timeout, age = settings.timeout_seconds, settings.interval_seconds
-    watches = [
-        Watch(each.name, partial(_answers, each), timeout=timeout, max_age=age, critical=each.critical)
-        for each in providers
-    ]
-    redis = Watch("redis", cache.ping, timeout=timeout, max_age=0) if cache.name == "redis" else None
-    return HealthService(
-        providers=watches,
-        redis=redis,
-        vitals=vitals,
-        loaded=lambda: sum(len(each.models) for each in listings.each),
-        metrics=metrics,
-        fail_on=settings.fail_on,
-        interval=settings.interval_seconds,
-        version=version,
-    )
-
-
 class MonitoringModule(containers.DeclarativeContainer):
-    settings = di.Dependency(instance_of=HealthSettings)
     log = di.Dependency(instance_of=LogSettings)
     exposed = di.Dependency(instance_of=MetricsSettings)
     emitted = di.Dependency(instance_of=StatsdSettings)
     cache: di.Dependency[CacheBackend] = di.Dependency()
-    adapters: di.Dependency[Sequence[Provider]] = di.Dependency()
-    listings = di.Dependency(instance_of=Listings)
     version = di.Dependency(instance_of=str)
     otlp = di.Dependency(instance_of=TelemetrySettings)
     rows: di.Dependency[Mapping[str, ProviderSettings]] = di.Dependency()
@@ -182,15 +135,4 @@ class MonitoringModule(containers.DeclarativeContainer):
     tracing = di.Singleton(Tracing, otlp)
     telemetry = di.Singleton(
         _telemetry, settings=otlp, exposed=exposed, rows=rows, metrics=metrics, passed=passed, version=version
-    )
-    vitals = di.Singleton(Vitals, settings)
-    health = di.Singleton(
-        _health,
-        settings=settings,
-        providers=adapters,
-        cache=cache,
-        listings=listings,
-        metrics=metrics,
-        vitals=vitals,
-        version=version,
     )

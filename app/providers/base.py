@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from app.domain.llm import LLMRequest, Reply
+from app.providers.upstream.base import Load
 
 
 class Provider(Protocol):
@@ -16,6 +17,9 @@ class Provider(Protocol):
     """
 
     name: str
+    kind: str
+    endpoint: str
+    """Its address without `/v1` and credentials; empty for one in this process."""
     prefix_only: bool
     critical: bool
 
@@ -27,6 +31,10 @@ class Provider(Protocol):
         """The models it lists, as OpenAI's model objects with at least an `id`; costs nothing to ask."""
         ...
 
-    async def ping(self) -> None:
-        """Whether it answers, by the cheapest question there is; raises UpstreamError."""
+    async def ping(self) -> str:
+        """Its version, where it tells one: by the cheapest question there is, which is free; raises UpstreamError."""
+        ...
+
+    def load(self) -> Load | None:
+        """What its connections are doing; None for who needs none."""
         ...

@@ -30,6 +30,8 @@ _encode = msgspec.json.Encoder().encode
 class DemoProvider:
     """Answers `TEXT` to everything, in every shape it may be asked for; says `demo` in each answer."""
 
+    kind = "demo"
+    endpoint = ""
     prefix_only = False
     critical = False
 
@@ -54,7 +56,10 @@ class DemoProvider:
         reply.complete = True
         return reply
 
-    async def ping(self) -> None:
+    async def ping(self) -> str:
+        return ""
+
+    def load(self) -> None:
         return None
 
     async def models(self) -> Sequence[dict[str, Any]]:

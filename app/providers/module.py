@@ -7,7 +7,7 @@ from app.domain.redaction import Redactor
 from app.providers.base import Provider
 from app.providers.demo import DemoProvider
 from app.providers.listing import Listings
-from app.providers.openai_compatible import OpenAICompatibleProvider
+from app.providers.openai_compatible import OllamaProvider, OpenAICompatibleProvider
 from app.providers.registry import ProviderRegistry
 from app.providers.upstream.base import Upstream
 from app.settings import ProviderSettings
@@ -16,12 +16,14 @@ from app.settings import ProviderSettings
 def _adapters(
     rows: Mapping[str, ProviderSettings], upstreams: Mapping[str, Upstream], redact: Redactor
 ) -> Sequence[Provider]:
-    return [
-        DemoProvider(name=name)
-        if row.kind == "demo"
-        else OpenAICompatibleProvider(name=name, row=row, upstream=upstreams[name], redact=redact)
-        for name, row in rows.items()
-    ]
+    return [_adapter(name, row, upstreams, redact) for name, row in rows.items()]
+
+
+def _adapter(name: str, row: ProviderSettings, upstreams: Mapping[str, Upstream], redact: Redactor) -> Provider:
+    if row.kind == "demo":
+        return DemoProvider(name=name)
+    kind = OllamaProvider if row.kind == "ollama" else OpenAICompatibleProvider
+    return kind(name=name, row=row, upstream=upstreams[name], redact=redact)
 
 
 class ProvidersModule(containers.DeclarativeContainer):

@@ -8,10 +8,11 @@ import msgspec
 from app.domain.llm import LLMRequest, Operation, Reply
 from app.domain.redaction import Redactor
 from app.domain.upstream_errors import UpstreamEmptyError, UpstreamMalformedError
+from app.providers.endpoints import endpoint_of
 from app.providers.errors import ErrorReader
 from app.providers.reading import AnswerReader
 from app.providers.streaming import EventStream
-from app.providers.upstream.base import Answer, Exchange, Upstream
+from app.providers.upstream.base import Answer, Exchange, Load, Upstream
 from app.settings import ProviderSettings
 
 NO_STREAMS = (b"application/json", b"text/html", b"application/problem+json")
@@ -19,11 +20,18 @@ LONGEST_ERROR = 64 * 1024
 
 
 class OpenAICompatibleProvider:
+    """`UNDER` stands before each path, for who has a language of its own beside OpenAI's."""
+
+    UNDER = ""
+
     def __init__(self, *, name: str, row: ProviderSettings, upstream: Upstream, redact: Redactor) -> None:
         self.name = name
+        self.kind: str = row.kind
+        self.endpoint = endpoint_of(row.base_url)
         self.prefix_only = row.prefix_only
         self.critical = row.critical
         self._listed = row.models
+        self._paths = {operation: f"{self.UNDER}{operation}" for operation in Operation}
         self._upstream = upstream
         self._errors = ErrorReader(name, redact)
         self._reader = AnswerReader(name, self._errors)
@@ -32,14 +40,18 @@ class OpenAICompatibleProvider:
         body = request.to_json(model=model)
         if request.stream and request.operation is not Operation.EMBEDDING:
             return await self._stream(request, body, lines)
-        answer = await self._upstream.send("POST", request.operation, body, lines)
+        answer = await self._upstream.send("POST", self._paths[request.operation], body, lines)
         if answer.status >= 300:
             raise self._errors.from_answer(answer)
         reply = Reply(body=answer.body, provider=self.name, model=request.model, seconds_connecting=answer.connecting)
         return self._reader.whole(request.operation, answer.body, reply)
 
-    async def ping(self) -> None:
+    async def ping(self) -> str:
         await self._asked_for_models()
+        return ""
+
+    def load(self) -> Load:
+        return self._upstream.load()
 
     async def models(self) -> Sequence[dict[str, Any]]:
         if self._listed:
@@ -47,7 +59,7 @@ class OpenAICompatibleProvider:
         return await self._asked_for_models()
 
     async def _asked_for_models(self) -> Sequence[dict[str, Any]]:
-        answer = await self._upstream.send("GET", "models")
+        answer = await self._upstream.send("GET", f"{self.UNDER}models")
         if answer.status >= 300:
             raise self._errors.from_answer(answer)
         try:
@@ -57,7 +69,7 @@ class OpenAICompatibleProvider:
         return [each for each in listed if isinstance(each.get("id"), str)]
 
     async def _stream(self, request: LLMRequest, body: bytes, lines: bytes) -> Reply:
-        exchange = await self._upstream.open("POST", request.operation, body, lines)
+        exchange = await self._upstream.open("POST", self._paths[request.operation], body, lines)
         reply = Reply(body=b"", provider=self.name, model=request.model, seconds_connecting=exchange.connecting)
         stream = EventStream(exchange, self._reader, reply)
         try:
@@ -107,3 +119,25 @@ class _Models(msgspec.Struct):
 
 
 _decode_models = msgspec.json.Decoder(_Models).decode
+
+
+class OllamaProvider(OpenAICompatibleProvider):
+    """Its own `/api/version` is a cheaper question than the list of its models, and tells the version."""
+
+    UNDER = "v1/"
+
+    async def ping(self) -> str:
+        answer = await self._upstream.send("GET", "api/version")
+        if answer.status >= 300:
+            raise self._errors.from_answer(answer)
+        try:
+            return _decode_version(answer.body).version
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            raise UpstreamMalformedError("the version is not Ollama's", provider=self.name) from None
+
+
+class _Version(msgspec.Struct):
+    version: str
+
+
+_decode_version = msgspec.json.Decoder(_Version).decode

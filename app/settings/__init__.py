@@ -5,6 +5,7 @@ from app.settings.draft import ConfigError
 from app.settings.loading import Loaded, effective, load
 from app.settings.model import (
     CacheSettings,
+    CheckSettings,
     CorsSettings,
     HealthSettings,
     KeySettings,
@@ -23,6 +24,7 @@ from app.settings.model import (
 
 __all__ = [
     "CacheSettings",
+    "CheckSettings",
     "ConfigError",
     "CorsSettings",
     "HealthSettings",

@@ -7,7 +7,14 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from app.settings.draft import ConfigError, Draft
-from app.settings.model import ProviderSettings, ServerSettings, Settings, StatsdSettings, TelemetrySettings
+from app.settings.model import (
+    CheckSettings,
+    ProviderSettings,
+    ServerSettings,
+    Settings,
+    StatsdSettings,
+    TelemetrySettings,
+)
 
 SMALLEST_LOG_BYTES = 64 * 1024
 NEEDS_OTEL = "needs two more packages: pip install 'signalbox[otel]', or make otel; or set telemetry.enabled: false"
@@ -25,6 +32,8 @@ def check(settings: Settings, draft: Draft) -> None:
     if 0 < settings.log.file_max_bytes < SMALLEST_LOG_BYTES:
         message = f"is bytes, and at least {SMALLEST_LOG_BYTES}; or 0, for a file that is never full"
         raise ConfigError("log.file_max_bytes", message, origin=draft.origin_of(("log", "file_max_bytes")))
+    for name, row in settings.health.checks.items():
+        _check_check(name, row, draft)
     holders: dict[str, str] = {}
     for name, key in settings.keys.items():
         _check_key(name, key.key, draft)
@@ -152,6 +161,20 @@ def _is_there(package: str) -> bool:
         return find_spec(package) is not None
     except ModuleNotFoundError:  # what is above it is missing
         return False
+
+
+def _check_check(name: str, row: CheckSettings, draft: Draft) -> None:
+    path = f"health.checks.{name}"
+    origin = draft.origin_of(("health", "checks", name))
+    if not name or not name.isascii() or not name.isprintable() or " " in name:
+        raise ConfigError(path, "a check's name is visible ASCII characters without spaces", origin=origin)
+    if row.kind == "http":
+        url = urlsplit(row.url)
+        if url.scheme not in {"http", "https"} or not url.hostname or "@" in url.netloc:
+            raise ConfigError(f"{path}.url", "must be an http:// or https:// address without a password", origin=origin)
+    host, _, port = row.address.rpartition(":")
+    if row.kind == "tcp" and not (host and port.isdigit() and 0 < int(port) < 65536):
+        raise ConfigError(f"{path}.address", "must be host:port", origin=origin)
 
 
 def _check_route(model: str, targets: tuple[str, ...], settings: Settings, draft: Draft) -> None:

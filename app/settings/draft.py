@@ -63,7 +63,7 @@ class Draft:
 
     @staticmethod
     def _is_row(path: Path) -> bool:
-        return len(path) == 2 and path[0] in {"providers", "keys"}
+        return (len(path) == 2 and path[0] in {"providers", "keys"}) or path[:-1] == ("health", "checks")
 
 
 def folded(name: str) -> str:

@@ -102,14 +102,14 @@ class Timeouts(Section, frozen=True):
 
 
 class ProviderSettings(Section, frozen=True):
-    """One upstream. `models` spares a server that has no `/models` the question.
+    """One upstream. `models` spares a server that has no `/models` the question. Ollama's `/v1` may be left out.
 
     `upstream` chooses the client; `auto` takes httpx where there is a proxy or HTTP/2, else the lean one. With `http2`
     a server that does not speak it is spoken to in HTTP/1.1. `ca_file` names the only authorities an https server's
     certificate may come from; else the system's and certifi's count.
     """
 
-    kind: Literal["openai_compatible", "demo"] = "openai_compatible"
+    kind: Literal["openai_compatible", "ollama", "llama_cpp", "demo"] = "openai_compatible"
     base_url: str = ""
     api_key: Secret = field(default_factory=Secret)
     headers: dict[str, str] = {}
@@ -125,6 +125,22 @@ class ProviderSettings(Section, frozen=True):
     ca_file: str = ""
 
 
+class CheckSettings(Section, frozen=True):
+    """A check of the operator's own. `python` is an entry point of another package, by its name.
+
+    `critical`: /health is an error while it fails, else degraded. Without `expect_status` 200 to 399 are fine.
+    """
+
+    kind: Literal["http", "tcp", "python"] = "http"
+    url: str = ""
+    address: str = ""
+    interval_seconds: Seconds = 30
+    timeout_seconds: Seconds = 2
+    retries: Annotated[int, Meta(ge=0, le=10)] = 0
+    critical: bool = False
+    expect_status: tuple[Annotated[int, Meta(ge=100, le=599)], ...] = ()
+
+
 class HealthSettings(Section, frozen=True):
     """Thresholds are percent, of the event loop's lag milliseconds."""
 
@@ -132,6 +148,9 @@ class HealthSettings(Section, frozen=True):
     public_details: bool | None = None
     interval_seconds: Seconds = 30
     timeout_seconds: Seconds = 2
+    probe: bool = True
+    models: tuple[str, ...] = ()
+    checks: dict[str, CheckSettings] = {}
     cpu_threshold: Percent = 80
     memory_threshold: Percent = 90
     disk_threshold: Percent = 90

@@ -17,7 +17,7 @@ def settings_of(row: str, kind: Any = Settings, under: str = "") -> Iterator[tup
         path = f"{under}{field.name}"
         if _is_section(field.type):
             yield from settings_of(row, field.type, f"{path}.")
-        elif kind is Settings and get_origin(field.type) is dict:
+        elif get_origin(field.type) is dict and (kind is Settings or _is_section(get_args(field.type)[1])):
             each = get_args(field.type)[1]
             if _is_section(each):
                 yield from settings_of(row, each, f"{path}.{row}.")

@@ -7,7 +7,7 @@ import jsonschema
 import msgspec
 import pytest
 
-from app.settings import CacheSettings, KeySettings, ProviderSettings, Secret, Settings, load
+from app.settings import CacheSettings, CheckSettings, KeySettings, ProviderSettings, Secret, Settings, load
 from app.settings.schema import schema
 from tests.unit.settings_tree import settings_of
 
@@ -58,8 +58,10 @@ def test_the_shipped_file_mentions_every_setting() -> None:
 
 def test_uncommented_it_loads_and_states_the_defaults(everything: Settings) -> None:
     rows = {"keys", "providers", "routes"}
+    unadorned = msgspec.structs.replace(everything.health, checks={})
 
     stated = {each.name: getattr(everything, each.name) for each in msgspec.structs.fields(Settings)}
+    stated["health"] = unadorned
 
     assert {name: value for name, value in stated.items() if name not in rows} == {
         name: getattr(Settings(), name) for name in stated if name not in rows
@@ -70,6 +72,8 @@ def test_its_example_rows_state_the_defaults_too(everything: Settings) -> None:
     row = everything.providers["example"]
 
     assert row == ProviderSettings(base_url=row.base_url)
+    check = everything.health.checks["example"]
+    assert check == CheckSettings(url=check.url)
     assert everything.keys == {"example": KeySettings(key=Secret("k-1234"))}
     assert everything.cache == CacheSettings()
 

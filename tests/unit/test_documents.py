@@ -8,10 +8,9 @@ from pathlib import Path
 import pytest
 
 from app.banner import banner
-from app.cache.base import CacheSize
+from app.container import Container
 from app.domain import upstream_errors
 from app.domain.errors import Failure, GatewayError
-from app.monitoring.metrics import Metrics
 from app.settings import known, load, opentelemetry
 from tests.unit.settings_tree import REQUIRED, settings_of
 
@@ -23,6 +22,9 @@ DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT /
 DECISIONS = sorted((ROOT / "docs" / "adr").glob("*.md"))
 
 Row = tuple[str, ...]
+
+EVERYTHING = {"REDIS_URL": "redis://127.0.0.1:1/0", "OPENAI_API_KEY": "k"}
+"""What there must be for all metrics to be there."""
 
 
 def by_name(path: Path) -> str:
@@ -96,7 +98,9 @@ def test_the_readme_names_every_well_known_provider() -> None:
 
 
 def test_the_list_of_metrics_is_the_metrics_there_are() -> None:
-    exposition, _ = Metrics(cache=CacheSize, version="1").render("")
+    container = Container(settings=load(None, EVERYTHING).settings)
+    container.health.service()
+    exposition, _ = container.monitoring.metrics().render("")
     families = set(re.findall(r"^# TYPE ((?:llm|http|model|system)_\w+)", exposition.decode(), re.MULTILINE))
 
     listed = re.findall(r"^\| `(\w+)`", METRICS, re.MULTILINE)

@@ -9,37 +9,47 @@ from typing import Literal
 from msgspec import UNSET
 
 from app.domain.errors import Failure
-from app.domain.health import Check, CheckStatus, HealthReport, HealthStatus
-from app.monitoring.health.vitals import Vitals
-from app.monitoring.health.watch import Watch
-from app.monitoring.metrics import Metrics
+from app.domain.health import Change, CheckStatus, HealthReport, HealthStatus
+from app.monitoring.health.endpoints import Endpoints
+from app.monitoring.health.history import History
+from app.monitoring.health.watch import ProviderWatch, Watch
 
 MAX_AGE_SECONDS = 2.0
+LONGEST_TICK_SECONDS = 5.0
+MARGIN_SECONDS = 0.25
 
 
 class HealthService:
-    """A report is refreshed by one caller while the others wait for it: a storm of probes reaches no provider."""
+    """A report is refreshed by one caller while the others wait for it: a storm of probes reaches no provider.
+
+    What is not answered within `patience` seconds is reported as it was; the question goes on.
+    """
 
     def __init__(  # noqa: PLR0913 - what a report is made of
         self,
         *,
-        providers: Sequence[Watch],
+        providers: Mapping[str, ProviderWatch],
         redis: Watch | None,
-        vitals: Vitals,
-        loaded: Callable[[], int],
-        metrics: Metrics,
+        others: Sequence[Watch],
+        derived: Sequence[Watch],
+        endpoints: Endpoints,
+        history: History,
         fail_on: Literal["any", "all", "critical"],
+        patience: float,
         interval: float,
         version: str,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._providers = {each.name: each for each in providers}
+        """`derived` are asked when the others have been."""
+        self._providers = providers
         self._redis = redis
-        self._vitals = vitals
-        self._loaded = loaded
-        self._metrics = metrics
+        self._first = [*others, *providers.values(), *([redis] if redis else [])]
+        self._derived = derived
+        self._endpoints = endpoints
+        self._history = history
         self._fail_on = fail_on
-        self._interval = interval
+        self._patience = patience + MARGIN_SECONDS
+        self._tick = min(interval, LONGEST_TICK_SECONDS, *(each.max_age for each in self._first if each.max_age))
         self._version = version
         self._clock = clock
         self._started = clock()
@@ -50,9 +60,15 @@ class HealthService:
     async def report(self) -> HealthReport:
         async with self._lock:
             if self._report is None or self._clock() >= self._stale_at:
-                self._report = await self._made()
-                self._stale_at = self._clock() + MAX_AGE_SECONDS
+                await self._refresh(self._first)
+                await self._refresh(self._derived)
+                self._report = self._made()
+                self._stale_at = self._clock() + min(MAX_AGE_SECONDS, self._tick)
             return self._report
+
+    def changes(self) -> list[Change]:
+        """What turned lately, the newest first."""
+        return self._history.changes()
 
     def can_serve(self) -> bool:
         """Whether at least one provider is not known to be down; asks nobody."""
@@ -62,47 +78,50 @@ class HealthService:
         """What a live call says of its provider."""
         watch = self._providers[provider]
         if error is None:
-            watch.seen_well()
+            watch.well()
         elif hurts:
-            watch.seen_failing(error)
+            watch.failing(error)
 
     async def run(self) -> None:
-        """The worker: the first probe at boot, then one whenever traffic has been silent for the interval."""
+        """The worker: the first questions at boot, then whatever is due, so that metrics and log do not wait for
+        somebody to ask.
+        """
         while True:
             await self.report()
-            await asyncio.sleep(self._interval)
+            await asyncio.sleep(self._tick)
 
-    async def _made(self) -> HealthReport:
-        watched = [*self._providers.values(), *([self._redis] if self._redis else [])]
-        await asyncio.gather(*(each.check() for each in watched))
-        states = {name: each.is_up for name, each in self._providers.items()}
-        self._metrics.providers.are_up(states)
-        checks = self._vitals.checks() | {"models": self._models(states)}
-        checks |= {each.name if each is self._redis else f"provider:{each.name}": each.as_check() for each in watched}
+    async def aclose(self) -> None:
+        for each in [*self._first, *self._derived]:
+            await each.aclose()
+
+    async def _refresh(self, watches: Sequence[Watch]) -> None:
+        tasks = [task for each in watches if (task := each.refresh()) is not None]
+        if tasks:
+            await asyncio.wait(tasks, timeout=self._patience)
+
+    def _made(self) -> HealthReport:
         return HealthReport(
-            status=self._status(checks),
+            status=self._status(),
             timestamp=datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
             uptime=int(self._clock() - self._started),
             version=self._version,
-            endpoints={},
-            providers=states,
+            endpoints=self._endpoints.report(),
+            providers={name: each.is_up for name, each in self._providers.items()},
             redis=self._redis.is_up if self._redis else UNSET,
-            checks=checks,
+            checks={each.name: each.shown() for each in [*self._first, *self._derived]},
         )
 
-    def _models(self, states: Mapping[str, bool]) -> Check:
-        failed = sum(not is_up for is_up in states.values())
-        status = CheckStatus.UNHEALTHY if failed == len(states) else CheckStatus.HEALTHY
-        return Check(status=status, loaded=self._loaded(), failed=failed)
-
-    def _status(self, checks: Mapping[str, Check]) -> HealthStatus:
-        down = [each for each in self._providers.values() if not each.is_up]
+    def _status(self) -> HealthStatus:
+        providers = list(self._providers.values())
+        down = [each for each in providers if not each.is_up]
         fatal = {
             "any": bool(down),
-            "all": len(down) == len(self._providers),
+            "all": len(down) == len(providers),
             "critical": any(each.critical for each in down),
         }
-        if fatal[self._fail_on]:
+        watches = [*self._first, *self._derived]
+        broken = any(each.critical and not each.is_up for each in watches if each not in providers)
+        if fatal[self._fail_on] or broken:
             return HealthStatus.ERROR
-        troubled = any(each.status is not CheckStatus.HEALTHY for each in checks.values())
+        troubled = any(each.check.status is not CheckStatus.HEALTHY for each in watches)
         return HealthStatus.DEGRADED if troubled else HealthStatus.OK

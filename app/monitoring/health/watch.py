@@ -1,83 +1,147 @@
-"""One thing that is up or down: what live traffic says counts first, a question is asked only when it says nothing."""
+"""One check over time: asked when what is known is too old, by one task however many want to know."""
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from datetime import UTC, datetime
 
-from app.domain.health import Check, CheckStatus
+from msgspec.structs import replace
 
-FAILURES_TO_FALL = 3
+from app.domain.health import Change, Check, CheckStatus
+from app.monitoring.health.base import Indicator
+from app.monitoring.health.history import History
+from app.monitoring.health.traffic import Traffic
 
 
 class Watch:
-    """What was never seen counts as up. `ask` must cost nothing; it raises what is wrong."""
+    """What was never asked counts as healthy."""
 
-    def __init__(  # noqa: PLR0913 - what is asked, how, and how often
+    def __init__(self, indicator: Indicator, history: History, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self.name = indicator.name
+        self.critical = indicator.critical
+        self.check = Check(status=CheckStatus.HEALTHY, since=now())
+        self.max_age = indicator.max_age
+        self._indicator = indicator
+        self._history = history
+        self._clock = clock
+        self._fresh_until = 0.0
+        self._asking: asyncio.Task[None] | None = None
+        history.metrics.stands(self.name, CheckStatus.HEALTHY)
+
+    @property
+    def is_up(self) -> bool:
+        return self.check.status is not CheckStatus.UNHEALTHY
+
+    def refresh(self) -> "asyncio.Task[None] | None":
+        """The question under way, begun now if what is known is too old."""
+        if self._asking is None and self._clock() >= self._fresh_until:
+            self._asking = asyncio.create_task(self._ask(), name=f"health {self.name}")
+            self._asking.add_done_callback(self._asked)
+        return self._asking
+
+    def shown(self) -> Check:
+        """Its line of the report."""
+        return self.check
+
+    async def aclose(self) -> None:
+        if self._asking is not None:
+            self._asking.cancel()
+            await asyncio.gather(self._asking, return_exceptions=True)
+
+    def _asked(self, _: "asyncio.Task[None]") -> None:
+        self._asking = None
+
+    async def _ask(self) -> None:
+        started, indicator = self._clock(), self._indicator
+        latency: float | None = None
+        try:
+            async with asyncio.timeout(indicator.deadline):
+                found = await indicator.run()
+        except TimeoutError as error:
+            said = str(error) or f"no answer within {indicator.deadline:g} s"
+            found = Check(status=CheckStatus.UNHEALTHY, reason=said)
+        except Exception as error:  # noqa: BLE001 - a health check reports failures, it never has one
+            found = Check(status=CheckStatus.UNHEALTHY, reason=_said(error))
+        else:
+            latency = round((self._clock() - started) * 1000, 2)
+        self._history.metrics.asked(self.name, self._clock() - started)
+        self._fresh_until = started + indicator.max_age  # from its beginning: who asks each interval is not late by it
+        reason = self._history.clean(found.reason) if found.reason else None
+        self._answered(replace(found, latency_ms=latency, reason=reason))
+
+    def _answered(self, found: Check) -> None:
+        self._stands(found)
+
+    def _stands(self, found: Check) -> None:
+        before = self.check
+        if found.status is before.status:
+            self.check = replace(found, since=before.since)
+            return
+        self.check = replace(found, since=now())
+        change = Change(time=now(), check=self.name, before=before.status, after=found.status, reason=found.reason)
+        self._history.turned(change)
+
+
+class ProviderWatch(Watch):
+    """Live traffic counts first: while it speaks nobody is asked, and an answer counts only where it was silent."""
+
+    def __init__(
         self,
-        name: str,
-        ask: Callable[[], Awaitable[object]],
+        indicator: Indicator,
+        history: History,
         *,
-        timeout: float,
-        max_age: float,
-        critical: bool = False,
+        told: Callable[..., object],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.name = name
-        self.critical = critical
-        self.is_up = True
-        self.reason: str | None = None
-        self.latency_ms: float | None = None
-        self._ask = ask
-        self._timeout = timeout
-        self._max_age = max_age
-        self._clock = clock
-        self._since = _now()
-        self._fresh_until = 0.0
-        self._failures = 0
+        """`told` hears `is_up`, at each turn."""
+        super().__init__(indicator, history, clock=clock)
+        self._traffic = Traffic(clock=clock)
+        self._told = told
+        self._heard = False
 
-    def seen_well(self) -> None:
+    def well(self) -> None:
         """A call was answered."""
-        self._failures = 0
-        self._fresh_until = self._clock() + self._max_age
-        if not self.is_up:
-            self._turn(is_up=True, reason=None)
+        self._heard = True
+        self._fresh_until = self._clock() + self.max_age
+        if self._traffic.well() is not self.check.status:
+            self._by_traffic()
 
-    def seen_failing(self, reason: str) -> None:
-        """A call failed by no fault of its caller's; three in a row are one too many."""
-        self._failures += 1
-        if self._failures >= FAILURES_TO_FALL:
-            self._fresh_until = self._clock() + self._max_age
-            self._turn(is_up=False, reason=f"{self._failures} calls in a row failed, the last with {reason}")
+    def failing(self, word: str) -> None:
+        """A call failed by no fault of its caller's."""
+        status = self._traffic.failing(word)
+        if status is not CheckStatus.HEALTHY:
+            self._heard = True
+            self._fresh_until = self._clock() + self.max_age
+            self._by_traffic()
 
-    async def check(self) -> None:
-        """Ask, unless live traffic has told lately."""
-        if self._clock() < self._fresh_until:
+    def shown(self) -> Check:
+        return replace(self.check, recent=tuple(self._traffic.recent)) if self._traffic.recent else self.check
+
+    async def _ask(self) -> None:
+        self._heard = False
+        await super()._ask()
+
+    def _answered(self, found: Check) -> None:
+        """What calls have said meanwhile counts more."""
+        if self._heard:
             return
-        started = self._clock()
-        try:
-            async with asyncio.timeout(self._timeout):
-                await self._ask()
-        except TimeoutError:
-            self._turn(is_up=False, reason=f"no answer within {self._timeout:g} s")
-        except Exception as error:  # noqa: BLE001 - a health check reports failures, it never has one
-            detail = getattr(error, "detail", "")
-            self._turn(is_up=False, reason=f"{str(error) or type(error).__name__}{detail and f': {detail}'}")
-        else:
-            self.latency_ms = round((self._clock() - started) * 1000, 2)
-            self._failures = 0
-            self._turn(is_up=True, reason=None)
+        self._traffic.forget()
+        self._stands(found)
 
-    def as_check(self) -> Check:
-        status = CheckStatus.HEALTHY if self.is_up else CheckStatus.UNHEALTHY
-        return Check(status=status, latency_ms=self.latency_ms, since=self._since, reason=self.reason)
+    def _by_traffic(self) -> None:
+        self._stands(Check(status=self._traffic.status, reason=self._traffic.reason, latency_ms=self.check.latency_ms))
 
-    def _turn(self, *, is_up: bool, reason: str | None) -> None:
-        if is_up != self.is_up:
-            self._since = _now()
-        self.is_up = is_up
-        self.reason = reason
+    def _stands(self, found: Check) -> None:
+        was_up = self.is_up
+        super()._stands(found)
+        if self.is_up is not was_up:
+            self._told(is_up=self.is_up)
 
 
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+def now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _said(error: Exception) -> str:
+    detail = getattr(error, "detail", "")
+    return f"{str(error) or type(error).__name__}{detail and f': {detail}'}"

@@ -5,6 +5,7 @@ from typing import Any
 from dependency_injector import containers
 from dependency_injector import providers as di
 
+from app.providers.endpoints import root_of
 from app.providers.upstream.base import Limits, Upstream
 from app.providers.upstream.lean import LeanUpstream
 from app.providers.upstream.tls import tls_context
@@ -50,7 +51,8 @@ def _open(name: str, row: ProviderSettings, kind: Callable[..., Upstream], agent
         stream_total=times.stream_total,
         connections=row.max_connections,
     )
-    return kind(provider=name, base_url=row.base_url.rstrip("/") + "/", headers=headers, limits=limits)
+    base_url = root_of(row.base_url) if row.kind == "ollama" else row.base_url.rstrip("/")
+    return kind(provider=name, base_url=f"{base_url}/", headers=headers, limits=limits)
 
 
 def _httpx(**kwargs: Any) -> Upstream:

@@ -3,59 +3,95 @@
 import asyncio
 import re
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, cast
 
 import msgspec
 import pytest
-from prometheus_client.parser import text_string_to_metric_families as parse_text
 
-from app.cache.base import CacheSize
 from app.domain.errors import Failure
 from app.domain.health import Check, CheckStatus, HealthStatus
+from app.monitoring.health.adapters import ProviderIndicator
+from app.monitoring.health.endpoints import Endpoints
+from app.monitoring.health.history import History
 from app.monitoring.health.service import MAX_AGE_SECONDS, HealthService
-from app.monitoring.health.vitals import Vitals
-from app.monitoring.health.watch import Watch
+from app.monitoring.health.watch import ProviderWatch, Watch
 from app.monitoring.metrics import Metrics
+from app.providers.upstream.base import Load
+from tests.support.checks import Asked
+from tests.support.metrics import made as made_metrics
+from tests.support.metrics import value
 
 WELL = Check(status=CheckStatus.HEALTHY, value=1, threshold=80)
 HOT = Check(status=CheckStatus.DEGRADED, value=99, threshold=80, reason="99% is over the threshold of 80%")
 
 
-class Still:
-    """A machine of which only this is known."""
+class Fake:
+    """A provider as far as health looks at it."""
 
-    def __init__(self, **checks: Check) -> None:
-        self._checks = checks or {"cpu_usage": WELL}
+    prefix_only = False
 
-    def checks(self) -> dict[str, Check]:
-        return self._checks
+    def __init__(self, name: str, *, critical: bool = False, endpoint: str = "", version: str = "") -> None:
+        self.name = name
+        self.kind = "ollama"
+        self.endpoint = endpoint
+        self.critical = critical
+        self.version = version
+        self.failure: Exception | None = None
 
-
-class Asked:
-    def __init__(self, failure: Exception | None = None) -> None:
-        self.failure = failure
-        self.times = 0
-        self.gate = asyncio.Event()
-        self.gate.set()
-
-    async def __call__(self) -> None:
-        self.times += 1
-        await self.gate.wait()
+    async def ping(self) -> str:
         if self.failure is not None:
             raise self.failure
+        return self.version
+
+    def load(self) -> Load:
+        return Load(active=2, idle=1, limit=8, waiting=3, refused=4)
 
 
-def watch(name: str, asked: Asked | None = None, *, down: bool = False, critical: bool = False) -> Watch:
-    ask = asked or Asked(RuntimeError("down") if down else None)
-    return Watch(name, ask, timeout=1, max_age=0, critical=critical)
+def asked(name: str, found: Check = WELL, *, down: bool = False, critical: bool = False) -> Asked:
+    made = Asked(name, critical=critical, max_age=0)
+    made.found = found
+    made.failure = RuntimeError("down") if down else None
+    return made
 
 
-def service(*providers: Watch, now: Sequence[float] | None = None, **fields: Any) -> tuple[HealthService, Metrics]:
-    metrics = Metrics(cache=CacheSize, version="1")
-    times = [100.0] if now is None else now
-    usual = {"redis": None, "vitals": cast("Vitals", Still()), "fail_on": "any", "interval": 0.01, "version": "1.2.3"}
-    usual |= {"loaded": lambda: 7, "clock": lambda: times[0]}
-    return HealthService(providers=providers, metrics=metrics, **cast("Any", usual | fields)), metrics
+def service(
+    *providers: Asked,
+    redis: Asked | None = None,
+    others: Sequence[Asked] = (),
+    derived: Sequence[Asked] = (),
+    now: Sequence[float] = (100.0,),
+    fakes: Sequence[Fake] = (),
+    **fields: Any,
+) -> tuple[HealthService, Metrics]:
+    """`fakes` are providers with an address."""
+    metrics = made_metrics()
+    history = History(metrics.health)
+    clock = fields.get("clock") or (lambda: now[0])
+    indicators = [ProviderIndicator(cast("Any", each), deadline=1, max_age=0) for each in fakes]
+    watches = {
+        each.name.removeprefix("provider:"): ProviderWatch(
+            each, history, told=partial(metrics.providers.stands, each.name), clock=clock
+        )
+        for each in (*providers, *indicators)
+    }
+    made = HealthService(
+        **{
+            "providers": watches,
+            "redis": Watch(redis, history, clock=clock) if redis else None,
+            "others": [Watch(each, history, clock=clock) for each in others],
+            "derived": [Watch(each, history, clock=clock) for each in derived],
+            "endpoints": Endpoints(indicators, watches),
+            "history": history,
+            "fail_on": "any",
+            "patience": 1.0,
+            "interval": 30.0,
+            "version": "1.2.3",
+            "clock": clock,
+        }
+        | fields
+    )
+    return made, metrics
 
 
 @pytest.mark.parametrize(
@@ -75,7 +111,7 @@ def service(*providers: Watch, now: Sequence[float] | None = None, **fields: Any
     ],
 )
 async def test_who_is_down_decides_as_configured(fail_on: str, down: str, status: HealthStatus) -> None:
-    made, _ = service(watch("a", down="a" in down, critical=True), watch("b", down="b" in down), fail_on=fail_on)
+    made, _ = service(asked("a", down="a" in down, critical=True), asked("b", down="b" in down), fail_on=fail_on)
 
     report = await made.report()
 
@@ -86,7 +122,7 @@ async def test_who_is_down_decides_as_configured(fail_on: str, down: str, status
 
 @pytest.mark.parametrize("fail_on", ["any", "all", "critical"])
 async def test_without_redis_it_still_serves_but_not_as_well(fail_on: str) -> None:
-    made, _ = service(watch("a", critical=True), redis=watch("redis", down=True), fail_on=fail_on)
+    made, _ = service(asked("a", critical=True), redis=asked("redis", down=True), fail_on=fail_on)
 
     report = await made.report()
 
@@ -95,18 +131,36 @@ async def test_without_redis_it_still_serves_but_not_as_well(fail_on: str) -> No
     assert report.providers == {"a": True}
 
 
+@pytest.mark.parametrize("fail_on", ["any", "all", "critical"])
+@pytest.mark.parametrize(("critical", "status"), [(True, HealthStatus.ERROR), (False, HealthStatus.DEGRADED)])
+async def test_a_check_of_the_operators_own_fails_all_where_it_is_critical(
+    fail_on: str, *, critical: bool, status: HealthStatus
+) -> None:
+    made, _ = service(asked("a"), others=[asked("custom:x", down=True, critical=critical)], fail_on=fail_on)
+
+    assert (await made.report()).status is status
+
+
+async def test_a_critical_check_that_is_degraded_fails_nothing() -> None:
+    made, _ = service(asked("a"), others=[asked("custom:x", HOT, critical=True)])
+
+    assert (await made.report()).status is HealthStatus.DEGRADED
+
+
 async def test_a_machine_in_trouble_degrades() -> None:
-    made, _ = service(watch("a"), vitals=Still(cpu_usage=HOT))
+    made, _ = service(asked("a"), others=[asked("cpu_usage", HOT)])
 
     report = await made.report()
 
     assert report.status is HealthStatus.DEGRADED
-    assert report.checks["cpu_usage"] is HOT
+    assert report.checks["cpu_usage"].reason == HOT.reason
 
 
 async def test_the_report_has_its_shape() -> None:
     now = [100.0]
-    made, _ = service(watch("a"), watch("b", down=True), redis=watch("redis"), now=now, fail_on="all")
+    made, _ = service(
+        asked("a"), asked("b", down=True), redis=asked("redis"), others=[asked("cpu_usage")], now=now, fail_on="all"
+    )
     now[0] += 61.9
 
     body = msgspec.to_builtins(await made.report())
@@ -121,15 +175,14 @@ async def test_the_report_has_its_shape() -> None:
         "providers": {"a": True, "b": False},
         "redis": True,
     }
-    assert list(checks) == ["cpu_usage", "models", "provider:a", "provider:b", "redis"]
-    assert checks["models"] == {"status": "healthy", "loaded": 7, "failed": 1}
-    assert checks["provider:a"].keys() == {"status", "latency_ms", "since"}
-    assert checks["provider:b"].keys() == {"status", "since", "reason"}
-    assert checks["provider:b"]["reason"] == "down"
+    assert list(checks) == ["cpu_usage", "a", "b", "redis"]
+    assert checks["cpu_usage"].keys() == {"status", "value", "threshold", "latency_ms", "since"}
+    assert checks["b"].keys() == {"status", "since", "reason"}
+    assert checks["b"]["reason"] == "down"
 
 
 async def test_redis_is_not_mentioned_where_there_is_none() -> None:
-    made, _ = service(watch("a"))
+    made, _ = service(asked("a"))
 
     body = msgspec.to_builtins(await made.report())
 
@@ -137,67 +190,120 @@ async def test_redis_is_not_mentioned_where_there_is_none() -> None:
     assert "redis" not in body["checks"]
 
 
-async def test_a_provider_called_redis_is_not_the_cache() -> None:
-    made, _ = service(watch("redis", down=True), redis=watch("redis"), fail_on="all")
+async def test_providers_with_an_address_are_endpoints() -> None:
+    well, gone = Fake("a", endpoint="http://one", version="0.5.1"), Fake("b", endpoint="http://two")
+    gone.failure = RuntimeError("refused")
+    shared = [Fake("c", endpoint="http://three"), Fake("d", endpoint="http://three"), Fake("e")]
+    shared[0].failure = RuntimeError("no")
+    made, _ = service(fakes=[well, gone, *shared])
 
-    report = await made.report()
-
-    assert (report.redis, report.providers) == (True, {"redis": False})
-    assert report.checks["redis"].status is CheckStatus.HEALTHY
-    assert report.checks["provider:redis"].status is CheckStatus.UNHEALTHY
-
-
-async def test_models_cannot_be_served_when_nobody_is_left() -> None:
-    made, _ = service(watch("a", down=True))
-
-    assert (await made.report()).checks["models"].status is CheckStatus.UNHEALTHY
+    assert (await made.report()).endpoints == {
+        "http://one": {"status": "ok", "version": "0.5.1"},
+        "http://two": {"status": "error", "detail": "refused"},
+        "http://three": {"status": "error", "detail": "no"},
+    }
 
 
-async def test_many_callers_wait_for_one_refresh() -> None:
-    asked, now = Asked(), [100.0]
-    asked.gate.clear()
-    made, _ = service(watch("a", asked), now=now)
-    waiting = [asyncio.create_task(made.report()) for _ in range(10)]
+def test_endpoints_are_told_to_prometheus() -> None:
+    metrics = made_metrics()
+    history, indicator = (
+        History(metrics.health),
+        ProviderIndicator(cast("Any", Fake("a", endpoint="http://one")), deadline=1, max_age=1),
+    )
+    indicator.version = "0.5.1"
+    watch = ProviderWatch(indicator, history, told=partial(metrics.providers.stands, "a"))
+    metrics.tally.add_source(Endpoints([indicator], {"a": watch}).readings)
+
+    told = {"provider": "a", "endpoint": "http://one"}
+    assert value(metrics, "llm_endpoint_up", **told) == 1
+    assert value(metrics, "llm_endpoint_info", **told, kind="ollama", version="0.5.1") == 1
+    assert value(metrics, "llm_endpoint_connections", provider="a", state="active") == 2
+    assert value(metrics, "llm_endpoint_connections", provider="a", state="idle") == 1
+    assert value(metrics, "llm_endpoint_connections_limit", provider="a") == 8
+    assert value(metrics, "llm_endpoint_queue_depth", provider="a") == 3
+    assert value(metrics, "llm_endpoint_queue_rejections_total", provider="a") == 4
+
+
+async def test_what_follows_from_others_is_asked_after_them() -> None:
+    order: list[str] = []
+
+    class Noted(Asked):
+        async def run(self) -> Check:
+            await asyncio.sleep(0)
+            order.append(self.name)
+            return WELL
+
+    made, _ = service(Noted("a"), others=[Noted("cpu")], derived=[Noted("models")])
+    await made.report()
+
+    assert order[-1] == "models"
+    assert sorted(order) == ["a", "cpu", "models"]
+
+
+async def test_a_thousand_callers_wait_for_one_refresh() -> None:
+    one, now = asked("a"), [100.0]
+    one.gate.clear()
+    made, _ = service(one, now=now)
+    waiting = [asyncio.create_task(made.report()) for _ in range(1000)]
     await asyncio.sleep(0.01)
 
-    asked.gate.set()
+    one.gate.set()
     reports = await asyncio.gather(*waiting)
 
-    assert asked.times == 1
+    assert one.times == 1
     assert all(each is reports[0] for each in reports)
     now[0] += MAX_AGE_SECONDS - 0.1
     assert await made.report() is reports[0]
     now[0] += 0.1
     assert await made.report() is not reports[0]
-    assert asked.times == 2
+    assert one.times == 2
 
 
-async def test_a_caller_who_leaves_does_not_keep_the_others_from_their_report() -> None:
-    asked = Asked()
-    asked.gate.clear()
-    made, _ = service(watch("a", asked))
-    first, second = (asyncio.create_task(made.report()) for _ in range(2))
+async def test_callers_who_leave_begin_no_second_question() -> None:
+    one = asked("a")
+    one.gate.clear()
+    made, _ = service(one)
+    for _ in range(20):
+        caller = asyncio.create_task(made.report())
+        await asyncio.sleep(0.001)
+        caller.cancel()
+        await asyncio.gather(caller, return_exceptions=True)
+    last = asyncio.create_task(made.report())
     await asyncio.sleep(0.01)
 
-    first.cancel()
-    asked.gate.set()
+    one.gate.set()
 
-    assert (await second).status is HealthStatus.OK
+    assert (await last).status is HealthStatus.OK
+    assert one.times == 1
+
+
+async def test_who_takes_too_long_is_reported_as_it_was() -> None:
+    slow, quick = Asked("custom:slow", deadline=60), asked("a")
+    slow.gate.clear()
+    made, _ = service(quick, others=[slow], patience=0.01)
+
+    async with asyncio.timeout(5):
+        report = await made.report()
+
+    assert report.checks["custom:slow"].status is CheckStatus.HEALTHY
+    assert report.checks["a"].latency_ms is not None
+    await made.aclose()
 
 
 async def test_metrics_know_who_is_up() -> None:
-    made, metrics = service(watch("a"), watch("b", down=True))
+    made, metrics = service(asked("a"), asked("b", down=True))
 
     await made.report()
 
-    families = {each.name: each for each in parse_text(metrics.render("")[0].decode())}
-    up = {each.labels["provider"]: each.value for each in families["llm_provider_up"].samples}
-    assert up == {"a": 1, "b": 0}
+    assert value(metrics, "llm_provider_up", provider="b") == 0
+    assert value(metrics, "llm_health_status", check="a") == 1
+    assert value(metrics, "llm_health_status", check="b") == 0
+    assert [(each.check, each.after) for each in made.changes()] == [("b", CheckStatus.UNHEALTHY)]
 
 
 async def test_live_calls_are_heard_and_nobody_is_asked() -> None:
-    asked = Asked()
-    made, _ = service(watch("a", asked), watch("b", asked))
+    one, two = asked("a"), asked("b")
+    made, _ = service(one, two)
 
     for _ in range(3):
         made.attempted("a", Failure.UPSTREAM_TIMEOUT, hurts=True)
@@ -209,23 +315,21 @@ async def test_live_calls_are_heard_and_nobody_is_asked() -> None:
     made.attempted("a", None, hurts=True)
 
     assert made.can_serve()
-    assert asked.times == 0
+    assert (one.times, two.times) == (0, 0)
 
 
 async def test_the_worker_asks_at_once_and_then_again_and_again() -> None:
-    now, asked = [0.0], Asked()
+    now, one = [0.0], asked("a")
 
     def clock() -> float:
         now[0] += MAX_AGE_SECONDS
         return now[0]
 
-    made, _ = service(watch("a", asked), clock=clock)
+    made, _ = service(one, interval=0.01, clock=clock)
     task = asyncio.create_task(made.run())
-    await asyncio.sleep(0)
-    await asyncio.sleep(0.005)
-    assert asked.times == 1
-
-    await asyncio.sleep(0.1)
+    async with asyncio.timeout(10):
+        while one.times < 3:  # noqa: ASYNC110 - a number has no event
+            await asyncio.sleep(0.005)
     task.cancel()
 
-    assert asked.times > 2
+    assert one.times >= 3

@@ -89,9 +89,10 @@ def test_an_attempt_is_counted_whatever_it_brought() -> None:
 
 def test_providers_are_up_or_down() -> None:
     metrics = made()
-    metrics.providers.are_up({"one": True, "two": True})
+    metrics.providers.stands("one", is_up=True)
+    metrics.providers.stands("two", is_up=True)
 
-    metrics.providers.are_up({"one": True, "two": False})
+    metrics.providers.stands("two", is_up=False)
 
     assert [value(metrics, "llm_provider_up", provider=each) for each in ("one", "two")] == [1, 0]
 
@@ -124,7 +125,7 @@ def filled() -> Metrics:
     metrics.answers.passed(passage(method="GET", route="/v1/models/{model}"))
     metrics.answers.refused("other", "unread", 400, "internal")
     metrics.providers.moved("", odd, "m")
-    metrics.providers.are_up({odd: True})
+    metrics.providers.stands(odd, is_up=True)
     return metrics
 
 

@@ -1,200 +1,267 @@
-"""Up or down: by live traffic first, by a question only when there is none."""
+"""One check over time: asked when it must be, by one task, and every turn told."""
 
 import asyncio
-from typing import Any
 
 import pytest
 
-from app.domain.health import CheckStatus
-from app.monitoring.health.watch import FAILURES_TO_FALL, Watch
+from app.domain.health import Check, CheckStatus
+from app.monitoring.health.history import KEPT, History
+from app.monitoring.health.watch import ProviderWatch, Watch
+from tests.support.checks import Asked
+from tests.support.metrics import made as made_metrics
+from tests.support.metrics import value
+
+HEALTHY, DEGRADED, UNHEALTHY = CheckStatus.HEALTHY, CheckStatus.DEGRADED, CheckStatus.UNHEALTHY
 
 
-class Asked:
-    """A thing that can be asked how it is."""
-
-    def __init__(self) -> None:
-        self.times = 0
-        self.failure: Exception | None = None
-        self.slow = False
-
-    async def __call__(self) -> None:
-        self.times += 1
-        if self.slow:
-            await asyncio.sleep(10)
-        if self.failure is not None:
-            raise self.failure
-
-
-def watch(asked: Asked | None = None, **fields: Any) -> tuple[Watch, list[float]]:
+def watch(asked: Asked | None = None, *, history: History | None = None) -> tuple[Watch, list[float]]:
     now = [100.0]
-    usual = {"timeout": 0.01, "max_age": 30.0, "clock": lambda: now[0]}
-    return Watch("one", asked or Asked(), **usual | fields), now
+    return Watch(asked or Asked(), history or History(made_metrics().health), clock=lambda: now[0]), now
 
 
-def test_what_was_never_seen_counts_as_up() -> None:
+def provider(asked: Asked | None = None) -> tuple[ProviderWatch, list[float], list[bool]]:
+    now, heard = [100.0], list[bool]()
+    history = History(made_metrics().health)
+
+    def told(*, is_up: bool) -> None:
+        heard.append(is_up)
+
+    return ProviderWatch(asked or Asked(), history, told=told, clock=lambda: now[0]), now, heard
+
+
+async def answered(made: Watch) -> Check:
+    task = made.refresh()
+    if task is not None:
+        await task
+    return made.shown()
+
+
+async def test_what_was_never_asked_counts_as_healthy() -> None:
     made, _ = watch()
 
-    check = made.as_check()
+    check = made.shown()
 
     assert made.is_up
-    assert (check.status, check.reason, check.latency_ms) == (CheckStatus.HEALTHY, None, None)
+    assert (check.status, check.reason, check.latency_ms) == (HEALTHY, None, None)
+    assert check.since is not None
 
 
-def test_three_failures_in_a_row_fall() -> None:
-    made, _ = watch()
-
-    seen = []
-    for _ in range(FAILURES_TO_FALL):
-        seen.append(made.is_up)
-        made.seen_failing("upstream_timeout")
-
-    assert seen == [True] * FAILURES_TO_FALL
-    assert FAILURES_TO_FALL == 3
-    assert not made.is_up
-    check = made.as_check()
-    assert check.status is CheckStatus.UNHEALTHY
-    assert check.reason == "3 calls in a row failed, the last with upstream_timeout"
-
-
-def test_a_success_between_failures_begins_the_row_anew() -> None:
-    made, _ = watch()
-
-    seen = []
-    for _ in range(3):
-        made.seen_failing("upstream_error")
-        made.seen_failing("upstream_error")
-        seen.append(made.is_up)
-        made.seen_well()
-
-    assert seen == [True] * 3
-
-
-def test_one_success_lifts() -> None:
-    made, _ = watch()
-    for _ in range(FAILURES_TO_FALL):
-        made.seen_failing("upstream_error")
-
-    made.seen_well()
-
-    assert made.is_up
-    assert made.as_check().reason is None
-
-
-async def test_live_traffic_spares_the_question_for_as_long_as_it_is_fresh() -> None:
+async def test_it_is_asked_again_when_what_is_known_is_too_old() -> None:
     asked = Asked()
     made, now = watch(asked)
-    made.seen_well()
 
+    await answered(made)
     now[0] += 29.9
-    await made.check()
-    assert asked.times == 0
+    await answered(made)
+    assert asked.times == 1
     now[0] += 0.1
-    await made.check()
+    await answered(made)
 
-    assert asked.times == 1
+    assert asked.times == 2
 
 
-async def test_too_few_failures_spare_no_question_and_three_do() -> None:
+async def test_however_many_want_to_know_one_task_asks() -> None:
     asked = Asked()
+    asked.gate.clear()
     made, now = watch(asked)
-    made.seen_failing("upstream_error")
-    made.seen_failing("upstream_error")
-    await made.check()
+
+    tasks = [made.refresh() for _ in range(1000)]
+    await asyncio.sleep(0)
+    now[0] += 100
+    tasks.append(made.refresh())
+    asked.gate.set()
+    await asyncio.gather(*(each for each in tasks if each is not None))
+
+    assert len(set(tasks)) == 1
     assert asked.times == 1
-
-    for _ in range(FAILURES_TO_FALL):
-        made.seen_failing("upstream_error")
-    await made.check()
-    assert (asked.times, made.is_up) == (1, False)
-    now[0] += 30
-    await made.check()
-
-    assert (asked.times, made.is_up) == (2, True)
-
-
-async def test_a_question_answered_well_begins_the_row_of_failures_anew() -> None:
-    made, _ = watch()
-    made.seen_failing("upstream_error")
-    made.seen_failing("upstream_error")
-
-    await made.check()
-    made.seen_failing("upstream_error")
-
-    assert made.is_up
 
 
 @pytest.mark.parametrize(
     ("failure", "reason"), [(RuntimeError("no such host"), "no such host"), (ZeroDivisionError(), "ZeroDivisionError")]
 )
 async def test_a_question_that_fails_says_why(failure: Exception, reason: str) -> None:
-    asked = Asked()
+    asked = Asked(max_age=0)
     asked.failure = failure
     made, _ = watch(asked)
 
-    await made.check()
+    check = await answered(made)
 
     assert not made.is_up
-    assert made.as_check().reason == reason
+    assert (check.status, check.reason) == (UNHEALTHY, reason)
     asked.failure = None
-    await made.check()
+    assert (await answered(made)).reason is None
     assert made.is_up
-    assert made.as_check().reason is None
+
+
+async def test_what_is_failing_is_not_asked_more_often() -> None:
+    asked = Asked()
+    asked.failure = RuntimeError("down")
+    made, _ = watch(asked)
+
+    for _ in range(5):
+        await answered(made)
+
+    assert asked.times == 1
 
 
 async def test_a_question_nobody_answers_ends_in_time() -> None:
-    asked = Asked()
-    asked.slow = True
+    asked = Asked(deadline=0.01)
+    asked.gate.clear()
     made, _ = watch(asked)
 
-    async with asyncio.timeout(1):
-        await made.check()
+    async with asyncio.timeout(5):
+        check = await answered(made)
 
-    assert not made.is_up
-    assert made.as_check().reason == "no answer within 0.01 s"
+    assert (check.status, check.reason) == (UNHEALTHY, "no answer within 0.01 s")
 
 
-async def test_being_cancelled_says_nothing_of_what_is_watched() -> None:
+async def test_secrets_are_taken_out_of_reasons() -> None:
     asked = Asked()
-    asked.slow = True
-    made, _ = watch(asked, timeout=10)
-    task = asyncio.create_task(made.check())
-    await asyncio.sleep(0)
+    asked.failure = RuntimeError("no entry for sk-secret")
+    made, _ = watch(asked, history=History(made_metrics().health, lambda text: text.replace("sk-secret", "***")))
 
-    task.cancel()
-
-    with pytest.raises(asyncio.CancelledError):
-        await task
-    assert made.is_up
+    assert (await answered(made)).reason == "no entry for ***"
 
 
 async def test_an_answer_tells_how_long_it_took() -> None:
     now = [0.0]
 
-    async def slowly() -> None:
-        now[0] += 0.0125
+    class Slow(Asked):
+        async def run(self) -> Check:
+            now[0] += 0.0125
+            return Check(status=HEALTHY)
 
-    made = Watch("one", slowly, timeout=1, max_age=0, clock=lambda: now[0])
-    await made.check()
+    made = Watch(Slow(max_age=0), History(made_metrics().health), clock=lambda: now[0])
 
-    assert made.as_check().latency_ms == 12.5
+    assert (await answered(made)).latency_ms == 12.5
 
 
-async def test_since_changes_only_when_it_turns() -> None:
+async def test_every_turn_is_kept_and_counted_and_since_is_its_time() -> None:
+    metrics, asked = made_metrics(), Asked(max_age=0)
+    history = History(metrics.health)
+    made, _ = watch(asked, history=history)
+    born = made.shown().since
+    await asyncio.sleep(0.002)
+
+    seen = []
+    for found in (Check(status=HEALTHY), Check(status=DEGRADED, reason="hot"), Check(status=DEGRADED, reason="hotter")):
+        asked.found = found
+        seen.append(await answered(made))
+
+    assert [each.since == born for each in seen] == [True, False, False]
+    assert seen[1].since == seen[2].since
+    (change,) = history.changes()
+    assert (change.check, change.before, change.after, change.reason) == ("one", HEALTHY, DEGRADED, "hot")
+    assert change.time == seen[1].since
+    assert value(metrics, "llm_health_status", check="one") == 0.5
+    assert value(metrics, "llm_health_transitions_total", check="one", to="degraded") == 1
+    assert value(metrics, "llm_health_check_duration_seconds_count", check="one") == 3
+
+
+async def test_the_history_is_bounded_and_the_newest_comes_first() -> None:
+    asked = Asked(max_age=0)
+    history = History(made_metrics().health)
+    made, _ = watch(asked, history=history)
+
+    for number in range(KEPT + 10):
+        asked.found = Check(status=HEALTHY if number % 2 else DEGRADED, reason=str(number))
+        await answered(made)
+
+    changes = history.changes()
+    assert len(changes) == KEPT
+    assert changes[0].reason == str(KEPT + 9)
+
+
+async def test_live_traffic_spares_the_question_for_as_long_as_it_is_fresh() -> None:
     asked = Asked()
-    made, _ = watch(asked, max_age=0.0)
-    born = made.as_check().since
-    await asyncio.sleep(1.01)  # `since` is told in whole seconds
+    made, now, _ = provider(asked)
+    made.well()
 
-    await made.check()
-    made.seen_well()
-    well = made.as_check().since
+    now[0] += 29.9
+    await answered(made)
+    assert asked.times == 0
+    now[0] += 0.1
+    await answered(made)
+
+    assert asked.times == 1
+
+
+async def test_too_few_failures_spare_no_question_and_three_do() -> None:
+    asked = Asked()
+    made, now, heard = provider(asked)
+    made.failing("upstream_error")
+    made.failing("upstream_error")
+    await answered(made)
+    assert asked.times == 1
+    now[0] += 30
+
+    for _ in range(3):
+        made.failing("upstream_error")
+    check = await answered(made)
+    assert asked.times == 1
+    assert (check.status, check.reason) == (UNHEALTHY, "3 calls in a row failed, the last with upstream_error")
+    assert check.recent == ("upstream_error",) * 5
+    assert heard == [False]
+    now[0] += 30
+    await answered(made)
+
+    assert asked.times == 2
+    assert heard == [False, True]
+
+
+async def test_one_success_lifts_what_a_question_found_down() -> None:
+    asked = Asked()
     asked.failure = RuntimeError("down")
-    await made.check()
-    down = made.as_check().since
-    await made.check()
+    made, _, heard = provider(asked)
+    await answered(made)
 
-    assert born == well
-    assert down is not None
-    assert well is not None
-    assert down > well
-    assert down.endswith("Z")
+    made.well()
+
+    assert made.is_up
+    assert made.shown().reason is None
+    assert heard == [False, True]
+
+
+async def test_what_calls_say_while_a_question_is_asked_counts_more() -> None:
+    asked = Asked()
+    asked.gate.clear()
+    made, _, _ = provider(asked)
+    task = made.refresh()
+    await asyncio.sleep(0)
+
+    for _ in range(3):
+        made.failing("upstream_timeout")
+    asked.gate.set()
+    assert task is not None
+    await task
+
+    assert not made.is_up
+
+
+async def test_a_good_answer_after_silence_begins_anew() -> None:
+    made, now, _ = provider()
+    for outcome in "xx." * 4:
+        made.well() if outcome == "." else made.failing("upstream_error")
+    assert not made.is_up
+
+    now[0] += 30
+    await answered(made)
+
+    assert made.is_up
+    made.failing("upstream_error")
+    made.failing("upstream_error")
+    assert made.is_up
+
+
+async def test_closing_ends_the_question() -> None:
+    asked = Asked()
+    asked.gate.clear()
+    made, _ = watch(asked)
+    task = made.refresh()
+    await asyncio.sleep(0)
+
+    await made.aclose()
+
+    assert task is not None
+    assert task.cancelled()
+    assert made.is_up
