@@ -60,6 +60,11 @@ class Metrics:
             collector(registry=self._library)
         self._scraping: dict[str, asyncio.Task[tuple[bytes, str]]] = {}
 
+    def catch_up(self) -> None:
+        """Count what is counted late."""
+        for count in self.before_reading:
+            count()
+
     def render(self, accept: str) -> tuple[bytes, str]:
         """The exposition a scraper that accepts `accept` wants, and its content type."""
         content_type = _content_type(accept)
@@ -90,8 +95,7 @@ class Metrics:
         return b"".join(pieces), content_type
 
     def _pieces(self, content_type: str) -> Iterator[bytes]:
-        for catch_up in self.before_reading:
-            catch_up()
+        self.catch_up()
         open_metrics = content_type.startswith("application/openmetrics-text")
         for name, family in list(self.tally.families.items()):
             if (writer := self._writers.get(name)) is None:

@@ -67,7 +67,7 @@ async def answer(request: dict[str, Any], reader: asyncio.StreamReader, writer: 
         writer.write(whole({"requests": asked.requests, "left": asked.left}))
         return True
     row, *_ = path.strip("/").split("/")
-    listing = path.endswith("/models")
+    listing = path.endswith(("/models", "/api/version"))
     model = f"models-of-{row}" if listing else json.loads(request["body"] or "{}").get("model", "")
     seen[model].requests.append(request)
     steps = scripts.get(model)
@@ -128,6 +128,9 @@ async def take(step: dict[str, Any], gone: asyncio.Task[bytes], writer: asyncio.
 
 async def well(request: dict[str, Any], model: str, row: str, writer: asyncio.StreamWriter) -> bool:
     path = request["path"]
+    if path.endswith("/api/version"):
+        writer.write(whole({"version": "0.5.1"}))
+        return True
     if path.endswith("/models"):
         writer.write(whole({"object": "list", "data": [{"id": f"{row}-model", "owned_by": row, "context_length": 8}]}))
         return True

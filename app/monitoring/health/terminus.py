@@ -54,6 +54,7 @@ def _providers(report: HealthReport, *, fatal: bool) -> dict[str, Any]:
 
 
 def _system(metrics: Metrics) -> dict[str, Any]:
+    metrics.catch_up()
     rate = error_rate(metrics.calls)
     told = {
         "errorRate": round(rate, 4),

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 from msgspec.structs import replace
 
+from app.domain.errors import GatewayError
 from app.domain.health import Change, Check, CheckStatus
 from app.monitoring.health.base import Indicator
 from app.monitoring.health.history import History
@@ -143,5 +144,7 @@ def now() -> str:
 
 
 def _said(error: Exception) -> str:
+    """A failure of ours by its word first."""
+    word = f"{error.word}: " if isinstance(error, GatewayError) else ""
     detail = getattr(error, "detail", "")
-    return f"{str(error) or type(error).__name__}{detail and f': {detail}'}"
+    return f"{word}{str(error) or type(error).__name__}{detail and f': {detail}'}"

@@ -2,96 +2,15 @@
 
 import asyncio
 import re
-from collections.abc import Sequence
-from functools import partial
-from typing import Any, cast
 
 import msgspec
 import pytest
 
 from app.domain.errors import Failure
 from app.domain.health import Check, CheckStatus, HealthStatus
-from app.monitoring.health.adapters import ProviderIndicator
-from app.monitoring.health.endpoints import Endpoints
-from app.monitoring.health.history import History
-from app.monitoring.health.service import MAX_AGE_SECONDS, HealthService
-from app.monitoring.health.watch import ProviderWatch, Watch
-from app.monitoring.metrics import Metrics
-from app.providers.upstream.base import Load
-from tests.support.checks import Asked
-from tests.support.metrics import made as made_metrics
+from app.monitoring.health.service import MAX_AGE_SECONDS
+from tests.support.checks import HOT, WELL, Asked, asked, service
 from tests.support.metrics import value
-
-WELL = Check(status=CheckStatus.HEALTHY, value=1, threshold=80)
-HOT = Check(status=CheckStatus.DEGRADED, value=99, threshold=80, reason="99% is over the threshold of 80%")
-
-
-class Fake:
-    """A provider as far as health looks at it."""
-
-    prefix_only = False
-
-    def __init__(self, name: str, *, critical: bool = False, endpoint: str = "", version: str = "") -> None:
-        self.name = name
-        self.kind = "ollama"
-        self.endpoint = endpoint
-        self.critical = critical
-        self.version = version
-        self.failure: Exception | None = None
-
-    async def ping(self) -> str:
-        if self.failure is not None:
-            raise self.failure
-        return self.version
-
-    def load(self) -> Load:
-        return Load(active=2, idle=1, limit=8, waiting=3, refused=4)
-
-
-def asked(name: str, found: Check = WELL, *, down: bool = False, critical: bool = False) -> Asked:
-    made = Asked(name, critical=critical, max_age=0)
-    made.found = found
-    made.failure = RuntimeError("down") if down else None
-    return made
-
-
-def service(
-    *providers: Asked,
-    redis: Asked | None = None,
-    others: Sequence[Asked] = (),
-    derived: Sequence[Asked] = (),
-    now: Sequence[float] = (100.0,),
-    fakes: Sequence[Fake] = (),
-    **fields: Any,
-) -> tuple[HealthService, Metrics]:
-    """`fakes` are providers with an address."""
-    metrics = made_metrics()
-    history = History(metrics.health)
-    clock = fields.get("clock") or (lambda: now[0])
-    indicators = [ProviderIndicator(cast("Any", each), deadline=1, max_age=0) for each in fakes]
-    watches = {
-        each.name.removeprefix("provider:"): ProviderWatch(
-            each, history, told=partial(metrics.providers.stands, each.name), clock=clock
-        )
-        for each in (*providers, *indicators)
-    }
-    made = HealthService(
-        **{
-            "providers": watches,
-            "redis": Watch(redis, history, clock=clock) if redis else None,
-            "others": [Watch(each, history, clock=clock) for each in others],
-            "derived": [Watch(each, history, clock=clock) for each in derived],
-            "endpoints": Endpoints(indicators, watches),
-            "history": history,
-            "fail_on": "any",
-            "patience": 1.0,
-            "interval": 30.0,
-            "version": "1.2.3",
-            "clock": clock,
-        }
-        | fields
-    )
-    return made, metrics
 
 
 @pytest.mark.parametrize(
@@ -188,40 +107,6 @@ async def test_redis_is_not_mentioned_where_there_is_none() -> None:
 
     assert "redis" not in body
     assert "redis" not in body["checks"]
-
-
-async def test_providers_with_an_address_are_endpoints() -> None:
-    well, gone = Fake("a", endpoint="http://one", version="0.5.1"), Fake("b", endpoint="http://two")
-    gone.failure = RuntimeError("refused")
-    shared = [Fake("c", endpoint="http://three"), Fake("d", endpoint="http://three"), Fake("e")]
-    shared[0].failure = RuntimeError("no")
-    made, _ = service(fakes=[well, gone, *shared])
-
-    assert (await made.report()).endpoints == {
-        "http://one": {"status": "ok", "version": "0.5.1"},
-        "http://two": {"status": "error", "detail": "refused"},
-        "http://three": {"status": "error", "detail": "no"},
-    }
-
-
-def test_endpoints_are_told_to_prometheus() -> None:
-    metrics = made_metrics()
-    history, indicator = (
-        History(metrics.health),
-        ProviderIndicator(cast("Any", Fake("a", endpoint="http://one")), deadline=1, max_age=1),
-    )
-    indicator.version = "0.5.1"
-    watch = ProviderWatch(indicator, history, told=partial(metrics.providers.stands, "a"))
-    metrics.tally.add_source(Endpoints([indicator], {"a": watch}).readings)
-
-    told = {"provider": "a", "endpoint": "http://one"}
-    assert value(metrics, "llm_endpoint_up", **told) == 1
-    assert value(metrics, "llm_endpoint_info", **told, kind="ollama", version="0.5.1") == 1
-    assert value(metrics, "llm_endpoint_connections", provider="a", state="active") == 2
-    assert value(metrics, "llm_endpoint_connections", provider="a", state="idle") == 1
-    assert value(metrics, "llm_endpoint_connections_limit", provider="a") == 8
-    assert value(metrics, "llm_endpoint_queue_depth", provider="a") == 3
-    assert value(metrics, "llm_endpoint_queue_rejections_total", provider="a") == 4
 
 
 async def test_what_follows_from_others_is_asked_after_them() -> None:
