@@ -51,6 +51,7 @@ class Container(containers.DeclarativeContainer):
         settings=settings.provided.health,
         routes=settings.provided.routes,
         useful=settings.provided.cache.timeout_seconds,
+        log_file=settings.provided.log.file,
         redact=redact,
         cache=cache.backend,
         adapters=upstream.adapters,

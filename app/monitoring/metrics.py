@@ -199,7 +199,7 @@ class ProviderMetrics:
     def stands(self, provider: str, *, is_up: bool) -> None:
         self._up.of(provider).value = float(is_up)
 
-    def active(self) -> int:
+    def on_their_way(self) -> int:
         """Calls on their way, wherever they are."""
         return int(sum(each.value for each in self._active.children.values()))
 

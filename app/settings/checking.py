@@ -34,12 +34,7 @@ def check(settings: Settings, draft: Draft) -> None:
         raise ConfigError("log.file_max_bytes", message, origin=draft.origin_of(("log", "file_max_bytes")))
     for name, row in settings.health.checks.items():
         _check_check(name, row, draft)
-    holders: dict[str, str] = {}
-    for name, key in settings.keys.items():
-        _check_key(name, key.key, draft)
-        if key.key in holders:
-            raise ConfigError(f"keys.{name}", f"is the same key as keys.{holders[key.key]}")
-        holders[key.key] = name
+    _check_keys(settings, draft)
     if settings.server.insecure_allow_unauthenticated:
         path = ("server", "insecure_allow_unauthenticated")
         raise ConfigError(".".join(path), "is a flag of the command line only", origin=draft.origin_of(path))
@@ -188,6 +183,15 @@ def _check_route(model: str, targets: tuple[str, ...], settings: Settings, draft
             raise ConfigError(path, f"the target {target!r} is not written provider:model", origin=origin)
         if provider not in settings.providers:
             raise ConfigError(path, f"the target {target!r} names no configured provider", origin=origin)
+
+
+def _check_keys(settings: Settings, draft: Draft) -> None:
+    holders: dict[str, str] = {}
+    for name, key in settings.keys.items():
+        _check_key(name, key.key, draft)
+        if key.key in holders:
+            raise ConfigError(f"keys.{name}", f"is the same key as keys.{holders[key.key]}")
+        holders[key.key] = name
 
 
 def _check_key(name: str, key: str, draft: Draft) -> None:

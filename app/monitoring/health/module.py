@@ -1,5 +1,6 @@
 from collections.abc import Mapping, Sequence
 from functools import partial
+from pathlib import Path
 
 from dependency_injector import containers
 from dependency_injector import providers as di
@@ -24,8 +25,8 @@ from app.providers.upstream.lean import LeanUpstream
 from app.settings import HealthSettings
 
 
-def _machine(metrics: Metrics) -> Machine:
-    machine = Machine()
+def _machine(metrics: Metrics, log_file: str) -> Machine:
+    machine = Machine([Path(), *([Path(log_file).parent] if log_file else [])])
     metrics.tally.add_source(machine.readings)
     return machine
 
@@ -108,6 +109,7 @@ class HealthModule(containers.DeclarativeContainer):
     settings = di.Dependency(instance_of=HealthSettings)
     routes = di.Dependency(instance_of=dict)
     useful = di.Dependency(instance_of=float)
+    log_file = di.Dependency(instance_of=str)
     redact = di.Dependency(instance_of=Redactor)
     cache: di.Dependency[CacheBackend] = di.Dependency()
     adapters: di.Dependency[Sequence[Provider]] = di.Dependency()
@@ -115,7 +117,7 @@ class HealthModule(containers.DeclarativeContainer):
     metrics = di.Dependency(instance_of=Metrics)
     version = di.Dependency(instance_of=str)
 
-    machine = di.Singleton(_machine, metrics)
+    machine = di.Singleton(_machine, metrics, log_file)
     lag = di.Singleton(_lag, metrics)
     history = di.Singleton(_history, metrics, redact)
     indicators = di.Singleton(_indicators, settings, adapters)

@@ -58,7 +58,7 @@ def _system(metrics: Metrics) -> dict[str, Any]:
     rate = error_rate(metrics.calls)
     told = {
         "errorRate": round(rate, 4),
-        "activeRequests": metrics.providers.active(),
+        "activeRequests": metrics.providers.on_their_way(),
         "averageLatency": round(metrics.calls.window.average * 1000, 2),
     }
     return {"status": "degraded" if rate >= DEGRADED_FROM else "up", "details": told}
