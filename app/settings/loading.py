@@ -109,6 +109,10 @@ def _section(draft: Draft, name: str, kind: Any) -> Any:
     if get_origin(kind) is dict and isinstance(value, dict):
         row_kind = get_args(kind)[1]
         return {row: _converted(draft, each, row_kind, (name, row)) for row, each in value.items()}
+    for field in msgspec.structs.fields(kind) if isinstance(value, dict) and get_origin(kind) is None else ():
+        if get_origin(field.type) is dict and isinstance(rows := value.get(field.name), dict):
+            for row, each in rows.items():  # for their errors, in which msgspec does not name the row
+                _converted(draft, each, get_args(field.type)[1], (name, field.name, row))
     return _converted(draft, value, kind, (name,))
 
 
