@@ -163,7 +163,7 @@ def log_differs(lines: Iterable[bytes], ledger: Ledger) -> Iterator[str]:
             yield f"{count} lines say {event!r}"
 
 
-EXPECTED_EVENTS = frozenset({"configuration loaded", "stopped"})
+EXPECTED_EVENTS = frozenset({"configuration loaded", "health changed", "stopped"})
 
 
 def log_of(path: Path) -> Iterator[bytes]:
