@@ -17,7 +17,8 @@ Item = TypeVar("Item")
 class Backlog(Generic[Item]):
     """Hands items to `counters`, 64 together, or those there are after a second; `work_off` does it now.
 
-    `takers` get them one by one. What any of them does wrong is logged, and costs no call anything.
+    `takers` get them one by one. What any of them does wrong is logged, and costs no call anything. Where there is
+    neither, nothing is kept.
     """
 
     def __init__(self, *counters: Callable[[Sequence[Item]], object]) -> None:
@@ -27,6 +28,8 @@ class Backlog(Generic[Item]):
         self._due: asyncio.TimerHandle | None = None
 
     def add(self, item: Item) -> None:
+        if not (self._counters or self.takers):
+            return
         self._items.append(item)
         if len(self._items) >= AT_ONCE:
             self.work_off()

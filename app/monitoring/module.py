@@ -19,6 +19,7 @@ from app.monitoring.logfile import LogFile
 from app.monitoring.metrics import Metrics
 from app.monitoring.plugins import load_plugins
 from app.monitoring.statsd.emitter import StatsdEmitter
+from app.monitoring.summary import MetricsSummary
 from app.monitoring.telemetry.genai import GenAIMetrics
 from app.monitoring.telemetry.names import peers_of
 from app.monitoring.telemetry.sender import Sender
@@ -42,21 +43,28 @@ def _custom() -> CustomMetrics:
 def _metrics(
     cache: CacheBackend, version: str, settings: MetricsSettings, writer: LineWriter, custom: CustomMetrics
 ) -> Metrics:
-    metrics = Metrics(cache=lambda: cache.size, version=version, max_series=settings.max_series)
+    metrics = Metrics(
+        cache=lambda: cache.size, version=version, max_series=settings.max_series, counting=settings.enabled
+    )
     metrics.lines_dropped = lambda: writer.lost
     custom.join(metrics.tally)
     metrics.before_reading.append(partial(custom.join, metrics.tally))
     return metrics
 
 
-def _settled(metrics: Metrics) -> Backlog[Outcome]:
-    backlog = Backlog(metrics.calls.settled_all)
+def _summary(metrics: Metrics, cache: CacheBackend, rows: Mapping[str, ProviderSettings]) -> MetricsSummary:
+    endpoints = {name: row.endpoint or name for name, row in rows.items()}
+    return MetricsSummary(metrics, cache=lambda: cache.size, endpoints=endpoints)
+
+
+def _settled(metrics: Metrics, settings: MetricsSettings) -> Backlog[Outcome]:
+    backlog = Backlog(*([metrics.calls.settled_all] if settings.enabled else []))
     metrics.before_reading.append(backlog.work_off)
     return backlog
 
 
-def _passed(metrics: Metrics) -> Backlog[Passage]:
-    backlog = Backlog(metrics.answers.passed_all)
+def _passed(metrics: Metrics, settings: MetricsSettings) -> Backlog[Passage]:
+    backlog = Backlog(*([metrics.answers.passed_all] if settings.enabled else []))
     metrics.before_reading.append(backlog.work_off)
     return backlog
 
@@ -128,8 +136,9 @@ class MonitoringModule(containers.DeclarativeContainer):
     custom = di.Singleton(_custom)
     writer = di.Singleton(_writer, log)
     metrics = di.Singleton(_metrics, cache, version, exposed, writer, custom)
-    settled = di.Singleton(_settled, metrics)
-    passed = di.Singleton(_passed, metrics)
+    summary = di.Singleton(_summary, metrics, cache, rows)
+    settled = di.Singleton(_settled, metrics, exposed)
+    passed = di.Singleton(_passed, metrics, exposed)
     statsd = di.Singleton(_statsd, metrics, settled, emitted)
     journal = di.Singleton(_journal, log, writer)
     tracing = di.Singleton(Tracing, otlp)

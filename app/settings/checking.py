@@ -20,6 +20,8 @@ SMALLEST_LOG_BYTES = 64 * 1024
 NEEDS_OTEL = "needs two more packages: pip install 'signalbox[otel]', or make otel; or set telemetry.enabled: false"
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
+_path = re.compile(r"(?:/[A-Za-z0-9._~-]+)+/?").fullmatch
+
 
 def check(settings: Settings, draft: Draft) -> None:
     """Raises ConfigError for the first thing that cannot work."""
@@ -39,6 +41,7 @@ def check(settings: Settings, draft: Draft) -> None:
         path = ("server", "insecure_allow_unauthenticated")
         raise ConfigError(".".join(path), "is a flag of the command line only", origin=draft.origin_of(path))
     _check_telemetry(settings.telemetry, draft)
+    _check_watching(settings, draft)
     if settings.cache.backend == "redis" and not settings.cache.url:
         raise ConfigError("cache.url", "is needed for the Redis backend, as in redis://localhost:6379/0")
     if settings.cache.url and not _is_redis(settings.cache.url):
@@ -61,6 +64,22 @@ def local_address(server: ServerSettings) -> str:
     """Where this machine reaches what listens as `server` says."""
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(server.host, server.host)  # noqa: S104 - not bound, asked
     return f"http://[{host}]:{server.port}" if ":" in host else f"http://{host}:{server.port}"
+
+
+def _check_watching(settings: Settings, draft: Draft) -> None:
+    for section, paths in (("metrics", settings.metrics.paths), ("health", settings.health.paths)):
+        for path in paths:
+            if not _path(path) or path.startswith("/v1/"):
+                message = f"{path!r} must be a path such as /status/{section}, and not one below /v1"
+                raise ConfigError(f"{section}.paths", message, origin=draft.origin_of((section, "paths")))
+    if both := sorted({*settings.metrics.paths} & {*settings.health.paths}):
+        raise ConfigError(
+            "health.paths", f"{both[0]} is one of metrics.paths", origin=draft.origin_of(("health", "paths"))
+        )
+    aside, server = settings.aside, settings.server
+    if aside is not None and aside.port and (aside.host, aside.port) == (server.host, server.port):
+        message = "is server.port, where metrics are served anyway"
+        raise ConfigError("metrics.port", message, origin=draft.origin_of(("metrics", "port")))
 
 
 def datagram_address(address: str) -> str | tuple[str, int]:

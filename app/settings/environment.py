@@ -52,6 +52,7 @@ def read_into(draft: Draft, environ: Mapping[str, str]) -> None:
             if legacy.unit:
                 draft.notice(legacy.unit)
     opentelemetry.read_into(draft, environ)
+    _paths(draft, environ)
     _redis(draft, environ)
     _statsd(draft, environ)
     _providers(draft, environ)
@@ -109,6 +110,14 @@ def _value(name: str, text: str, read: Any) -> Any:
         return read(text)
     except ValueError:
         raise ConfigError(name, f"{text!r} is not a number") from None
+
+
+def _paths(draft: Draft, environ: Mapping[str, str]) -> None:
+    for name, (section, leaf) in known.PATHS.items():
+        if name in environ:
+            before = draft.rows(section).get(leaf, [])
+            if isinstance(before, list):  # else it is refused by its type
+                draft.put((section, leaf), [*before, environ[name]], f"environment {name}")
 
 
 def _redis(draft: Draft, environ: Mapping[str, str]) -> None:

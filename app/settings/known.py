@@ -70,6 +70,17 @@ VARIABLES = {
     "REDIS_URL": Legacy(("cache", "url")),
     "MAX_RETRIES": Legacy(("retry", "max_retries"), lambda text: min(int(text), 2)),
     "CORS_ORIGINS": Legacy(("cors", "origins"), commas),
+    "METRICS_PORT": Legacy(("metrics", "port")),
+    "MONITORING_ENABLED": Legacy(("metrics", "enabled")),
+    "PROMETHEUS_ENABLED": Legacy(("metrics", "enabled")),
+    "ENABLE_METRICS": Legacy(("metrics", "enabled")),
+    "HEALTH_CHECK_ENABLED": Legacy(("health", "probe")),
+}
+# Each adds one path to those that are there anyway.
+PATHS = {
+    "METRICS_ENDPOINT": ("metrics", "paths"),
+    "PROM_METRICS_PATH": ("metrics", "paths"),
+    "HEALTH_ENDPOINT": ("health", "paths"),
 }
 # Host and port of a statsd server; the later wins, and the address in one piece wins over both.
 STATSD = (("STATSD_HOST", "STATSD_PORT"), ("DD_AGENT_HOST", "DD_DOGSTATSD_PORT"))

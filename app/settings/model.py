@@ -4,6 +4,7 @@ import re
 from typing import Annotated, Literal
 
 from msgspec import Meta, Struct, field
+from msgspec.structs import replace
 
 Seconds = Annotated[float, Meta(gt=0, le=1e9)]
 Port = Annotated[int, Meta(ge=0, le=65535)]
@@ -124,6 +125,12 @@ class ProviderSettings(Section, frozen=True):
     proxy: Secret = field(default_factory=Secret)
     ca_file: str = ""
 
+    @property
+    def endpoint(self) -> str:
+        """The server's address as people know it, without credentials and `/v1`; empty for the demo."""
+        address = re.sub(r"//.*@", "//", self.base_url).rstrip("/")
+        return address.removesuffix("/v1")
+
 
 class CheckSettings(Section, frozen=True):
     """A check of the operator's own. `python` is an entry point of another package, by its name.
@@ -142,10 +149,11 @@ class CheckSettings(Section, frozen=True):
 
 
 class HealthSettings(Section, frozen=True):
-    """Thresholds are percent, of the event loop's lag milliseconds."""
+    """Thresholds are percent, of the event loop's lag milliseconds. `paths` tell what `/health` does."""
 
     fail_on: Literal["any", "all", "critical"] = "any"
     public_details: bool | None = None
+    paths: tuple[str, ...] = ()
     interval_seconds: Seconds = 30
     timeout_seconds: Seconds = 2
     probe: bool = True
@@ -158,11 +166,19 @@ class HealthSettings(Section, frozen=True):
 
 
 class MetricsSettings(Section, frozen=True):
-    """`key` opens /metrics and nothing else. `max_series` bounds the samples of each metric, by label `other`."""
+    """`key` opens metrics and nothing else. `max_series` bounds the samples of each metric, by label `other`.
 
+    With `port` they are served there too, and nothing else is; an empty `host` is the server's. `paths` tell what
+    `/metrics` does.
+    """
+
+    enabled: bool = True
     public: bool = False
     key: Secret = field(default_factory=Secret)
     max_series: Annotated[int, Meta(ge=100)] = 2000
+    port: Port | None = None
+    host: str = ""
+    paths: tuple[str, ...] = ()
 
 
 class StatsdSettings(Section, frozen=True):
@@ -244,6 +260,14 @@ class Settings(Section, frozen=True):
     keys: dict[str, KeySettings] = {}
     providers: dict[str, ProviderSettings] = {}
     routes: dict[str, tuple[str, ...]] = {}
+
+    @property
+    def aside(self) -> ServerSettings | None:
+        """Where metrics are served beside everything else, if they are."""
+        metrics = self.metrics
+        if not metrics.enabled or metrics.port is None:
+            return None
+        return replace(self.server, host=metrics.host or self.server.host, port=metrics.port)
 
     def secrets(self) -> list[str]:
         """Every secret in the tree, for taking them out of other people's texts."""

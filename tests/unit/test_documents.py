@@ -83,7 +83,7 @@ def test_the_readme_lists_every_setting_with_its_default() -> None:
 
 
 def test_the_readme_names_every_variable_that_is_read() -> None:
-    variables = {*known.VARIABLES, known.REQUEST_TIMEOUT, f"<NAME>{known.ROW_TIMEOUT}"}
+    variables = {*known.VARIABLES, *known.PATHS, known.REQUEST_TIMEOUT, f"<NAME>{known.ROW_TIMEOUT}"}
     variables |= set(opentelemetry.VARIABLES)
     variables |= {"REDIS_HOST", "REDIS_PORT", "REDIS_DB", "REDIS_PASSWORD", "SITE_URL", "SITE_NAME"}
     variables |= {*chain.from_iterable(known.STATSD), known.DOGSTATSD_URL}

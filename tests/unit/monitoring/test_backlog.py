@@ -66,3 +66,15 @@ async def test_the_last_ones_are_counted_when_it_is_closed() -> None:
     await backlog.aclose()
 
     assert taken == [1]
+
+
+async def test_where_nobody_counts_nothing_is_kept() -> None:
+    backlog = Backlog[int]()
+    taken: list[int] = []
+
+    for item in range(AT_ONCE - 1):
+        backlog.add(item)
+    backlog.takers.append(taken.append)
+    backlog.work_off()
+
+    assert taken == []
