@@ -27,7 +27,8 @@ def banner(settings: Settings, *, notices: Sequence[str]) -> str:
         f"  cache      {_cache(settings)}",
         f"  keys       {keys}",
         *([f"  log        {settings.log.file}"] if settings.log.file else []),
-        f"  watch      {address}/health  {address}/metrics",
+        f"  watch      {address}/health{f'  {address}/metrics' if settings.metrics.enabled else ''}",
+        *([f"  metrics    {local_address(settings.aside)}/metrics"] if settings.aside else []),
         f"  try        curl {address}/v1/chat/completions{authorization} -d '{question}'",
         *(f"  note       {notice}" for notice in notices),
     ]

@@ -2,6 +2,7 @@
 
 import http.client
 import platform
+import socket
 import sys
 from pathlib import Path
 from typing import Any, NoReturn
@@ -11,7 +12,16 @@ import msgspec
 import rich_click as click
 
 from app import __version__
-from app.settings import ConfigError, Loaded, Settings, effective, is_loopback, load, local_address
+from app.settings import (
+    ConfigError,
+    Loaded,
+    ServerSettings,
+    Settings,
+    effective,
+    is_loopback,
+    load,
+    local_address,
+)
 
 CONFIG = click.option(
     "--config",
@@ -53,14 +63,9 @@ def serve(
     from app import logs  # noqa: PLC0415 - the other commands are quicker without the server
     from app.banner import banner  # noqa: PLC0415 - the other commands need not wait for it
     from app.container import Container  # noqa: PLC0415 - the other commands need not wait for it
-    from app.server import bound, serve  # noqa: PLC0415 - the other commands need not wait for it
+    from app.server import serve  # noqa: PLC0415 - the other commands need not wait for it
 
-    try:
-        listener = bound(settings.server)
-    except OSError as error:
-        _fail(f"cannot listen on {settings.server.host}:{settings.server.port}: {error.strerror or error}")
-    server = msgspec.structs.replace(settings.server, port=listener.getsockname()[1])
-    settings = msgspec.structs.replace(settings, server=server)
+    settings, listener, aside = _listening(settings)
     container = Container(settings=settings)
     try:
         container.monitoring.custom()
@@ -72,7 +77,10 @@ def serve(
     logs.configure(settings.log, writer=writer)
     logs.loaded(settings, file=loaded.file, notices=loaded.notices)
     click.echo(banner(settings, notices=loaded.notices), err=True)
-    serve(container, listener)
+    try:
+        serve(container, listener, aside)
+    except ConfigError as error:
+        _fail(str(error))
 
 
 @main.command()
@@ -149,12 +157,38 @@ def _with_flags(
     return msgspec.structs.replace(settings, server=server, log=log)
 
 
+def _listening(settings: Settings) -> tuple[Settings, socket.socket, socket.socket | None]:
+    """The sockets, the one for metrics last, and the settings with the ports they have."""
+    from app.server import bound  # noqa: PLC0415 - the other commands need not wait for it
+
+    def at(where: ServerSettings) -> socket.socket:
+        try:
+            return bound(where)
+        except OSError as error:
+            _fail(f"cannot listen on {where.host}:{where.port}: {error.strerror or error}")
+
+    listener = at(settings.server)
+    aside = None if settings.aside is None else at(settings.aside)
+    metrics = settings.metrics
+    if aside is not None:
+        metrics = msgspec.structs.replace(metrics, port=aside.getsockname()[1])
+    server = msgspec.structs.replace(settings.server, port=listener.getsockname()[1])
+    return msgspec.structs.replace(settings, server=server, metrics=metrics), listener, aside
+
+
 def _check_exposure(settings: Settings) -> None:
     server = settings.server
     if not (settings.keys or is_loopback(server.host) or server.insecure_allow_unauthenticated):
         _fail(
             f"refusing to listen on {server.host} without API keys: everybody who reaches it could spend your money. "
             "Set SIGNALBOX_API_KEYS=name=key, or listen on 127.0.0.1, or pass --insecure-allow-unauthenticated."
+        )
+    aside, metrics = settings.aside, settings.metrics
+    asked_for = metrics.public or metrics.key or settings.keys or server.insecure_allow_unauthenticated
+    if aside is not None and not (asked_for or is_loopback(aside.host)):
+        _fail(
+            f"refusing to serve metrics on {aside.host} without a key. "
+            "Set metrics.key, or metrics.host to 127.0.0.1, or metrics.public to true."
         )
 
 

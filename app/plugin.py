@@ -12,7 +12,7 @@ from litestar.plugins import InitPlugin
 
 from app.background import running
 from app.container import Container
-from app.controllers import check_declared
+from app.controllers import Listener, check_declared
 from app.controllers.door import Door
 from app.controllers.visitors import Visitors
 from app.settings import is_loopback
@@ -39,6 +39,7 @@ class ContainerPlugin(InitPlugin):
         app_config.dependencies |= {
             "health": provide(self._container.health.service),
             "metrics": provide(self._container.monitoring.metrics),
+            "summary": provide(self._container.monitoring.summary),
             "registry": provide(self._container.upstream.registry),
         }
         app_config.lifespan.append(self._lifespan)
@@ -49,11 +50,15 @@ class ContainerPlugin(InitPlugin):
         services, settings = self._container.services, self._container.settings()
         keys = services.keys()
         unguarded = not (keys.needed or settings.server.insecure_allow_unauthenticated)
-        local = is_loopback(settings.server.host)
+        local, aside = (is_loopback(each.host) for each in (settings.server, settings.aside or settings.server))
+        origins, public = settings.cors.origins, settings.metrics.public
+        app.state.listener = Listener(Visitors(origins=origins, loopback_only=unguarded), local or public)
+        # metrics have their own rule beyond loopback, and a scraper comes by any name
+        app.state.aside = Listener(Visitors(origins=origins, loopback_only=unguarded and aside), aside or public)
         app.state.door = Door(
             llm=services.llm(),
             keys=keys,
-            visitors=Visitors(origins=settings.cors.origins, loopback_only=unguarded),
+            visitors=app.state.listener.visitors,
             metrics=self._container.monitoring.metrics(),
             passed=self._container.monitoring.passed(),
             journal=self._container.monitoring.journal(),
@@ -62,9 +67,9 @@ class ContainerPlugin(InitPlugin):
             max_body_bytes=settings.server.max_body_bytes,
         )
         app.state.drain = services.drain()
-        app.state.metrics_open = local or settings.metrics.public
-        public = settings.health.public_details
-        app.state.details_open = local if public is None else public
+        app.state.metrics_enabled = settings.metrics.enabled
+        details = settings.health.public_details
+        app.state.details_open = local if details is None else details
 
     @asynccontextmanager
     async def _lifespan(self, app: Litestar) -> AsyncIterator[None]:

@@ -4,6 +4,7 @@ import asyncio
 import socket
 from functools import partial
 from types import FrameType
+from typing import Any
 
 import structlog
 import uvicorn
@@ -36,8 +37,11 @@ def bound(settings: ServerSettings) -> socket.socket:
     return listener
 
 
-def serve(container: Container, listener: socket.socket) -> None:
-    """Serve until SIGTERM or SIGINT; returns when all is drained."""
+def serve(container: Container, listener: socket.socket, aside: socket.socket | None = None) -> None:
+    """Serve until SIGTERM or SIGINT; returns when all is drained. On `aside` there are metrics and nothing else.
+
+    Raises ConfigError for settings that the application cannot have.
+    """
     settings = container.settings().server
     metrics, journal = container.monitoring.metrics(), container.monitoring.journal()
 
@@ -46,8 +50,8 @@ def serve(container: Container, listener: socket.socket) -> None:
         journal.refused(request_id=request_id, route=UNREAD, status_code=error.status_code, word=error.word)
 
     limits = FrontLimits(head_seconds=settings.header_seconds, body_seconds=settings.body_seconds)
-    config = uvicorn.Config(
-        create_server(container),
+    configured = partial(
+        uvicorn.Config,
         http=partial(Front, limits=limits, refused=refused),  # type: ignore[arg-type] # called as a class
         ws="none",
         lifespan="on",
@@ -58,7 +62,10 @@ def serve(container: Container, listener: socket.socket) -> None:
         timeout_keep_alive=settings.keep_alive_seconds,  # type: ignore[arg-type] # seconds may have fractions
         timeout_graceful_shutdown=int(LAST_WORDS_SECONDS),
     )
-    server = DrainingServer(config, container.services.drain(), settings)
+    app = create_server(container)
+    server = DrainingServer(configured(app), container.services.drain(), settings)
+    if aside is not None:
+        server.aside = configured(app.aside()), aside
     metrics.connections = lambda: len(server.server_state.connections)
     server.run(sockets=[listener])
 
@@ -70,6 +77,17 @@ class DrainingServer(uvicorn.Server):
         super().__init__(config)
         self._drain = drain
         self._settings = settings
+        self.aside: tuple[uvicorn.Config, socket.socket] | None = None
+        """Another application, and where it listens: its connections and its end are this server's."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.aside is not None:
+            config, listener = self.aside
+            config.load()
+            protocol: Any = config.http_protocol_class  # a function is as good as a class
+            connected = partial(protocol, config=config, server_state=self.server_state, app_state=self.lifespan.state)
+            self.servers.append(await asyncio.get_running_loop().create_server(connected, sock=listener))
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         if self._drain.announced:

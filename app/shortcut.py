@@ -6,15 +6,18 @@ other routes get their request id here and are counted here, 404 and 405 among t
 """
 
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Any
 
+import msgspec
 from litestar import Litestar
 from litestar.routes import ASGIRoute
 
+from app.controllers import ASIDE, Policy, paths_of, spelled
 from app.controllers.door import REQUEST_ID, Door, send_whole, served_by
+from app.controllers.errors import headers_for
 from app.controllers.openai.errors import error_answer
-from app.domain.errors import GatewayError
+from app.domain.errors import GatewayError, NotFoundError
 from app.domain.passage import Passage
 
 Handler = Callable[..., Awaitable[None]]
@@ -23,8 +26,11 @@ UNMATCHED = "unmatched"
 
 
 class Shortcut:
-    def __init__(self, app: Litestar) -> None:
+    """`aliases` has for the operator's own paths those that answer there."""
+
+    def __init__(self, app: Litestar, *, aliases: Mapping[str, str]) -> None:
         self._app = app
+        self._aliases = aliases
         self._door: Door | None = None  # it is built when the application starts
         self._cors = app.cors_config is not None
         self._hot = dict(self._hot_routes(app))
@@ -48,8 +54,14 @@ class Shortcut:
         finally:
             door.in_flight -= 1
 
+    def aside(self) -> "Shortcut":
+        """The same application with its metrics and nothing else, for a listener of their own."""
+        return Aside(self._app, aliases=self._aliases)
+
     async def _walk(self, door: Door, scope: Any, receive: Any, send: Any) -> None:
         begun = time.perf_counter()
+        if known := self._aliases.get(scope["path"].rstrip("/")):
+            scope = {**scope, "path": known}
         served = served_by(scope)
         passage = Passage(begun if served is None else served.arrived, begun, UNMATCHED, scope["method"])
         request_id = door.request_id(dict(scope["headers"]).get(REQUEST_ID))
@@ -66,16 +78,19 @@ class Shortcut:
             await send(message)
 
         try:
-            if self._cors and scope["method"] == "OPTIONS":
-                try:
-                    door.check_visitor(scope["headers"], dict(scope["headers"]))
-                except GatewayError as error:  # Litestar would say 400, and in nobody's dialect
-                    await send_whole(named, error.status_code, *error_answer(error))
-                    return
-            await self._app(scope, receive, named)
+            await self._answer(door, scope, receive, named)
         finally:
             if passage.status:
                 door.passed(passage)
+
+    async def _answer(self, door: Door, scope: Any, receive: Any, send: Any) -> None:
+        if self._cors and scope["method"] == "OPTIONS":
+            try:
+                door.check_visitor(scope["headers"], dict(scope["headers"]))
+            except GatewayError as error:  # Litestar would say 400, and in nobody's dialect
+                await send_whole(send, error.status_code, *error_answer(error))
+                return
+        await self._app(scope, receive, send)
 
     def _sign(
         self, passage: Passage, scope: Any, status: int, headers: list[tuple[bytes, bytes]], request_id: str
@@ -94,3 +109,22 @@ class Shortcut:
         for route in app.routes:
             if isinstance(route, ASGIRoute) and (hot := route.route_handler.opt.get("hot")):
                 yield route.path, app if self._cors else hot  # Litestar adds the headers that a browser wants
+
+
+class Aside(Shortcut):
+    def __init__(self, app: Litestar, *, aliases: Mapping[str, str]) -> None:
+        super().__init__(app, aliases=aliases)
+        self._hot = {}
+        self._plain = {path: path for path in paths_of(app, Policy.METRICS)}
+
+    async def _answer(self, door: Door, scope: Any, receive: Any, send: Any) -> None:
+        scope[ASIDE] = True
+        path = scope["path"]
+        if (path.rstrip("/") or "/") in self._plain:
+            await super()._answer(door, scope, receive, send)
+            return
+        error = NotFoundError("only metrics are served at this address")
+        body, media_type = spelled(error, path, scope["state"]["request_id"])
+        headers = [(name.encode(), value.encode()) for name, value in headers_for(error).items()]
+        headers.append((b"content-type", media_type.encode()))
+        await send_whole(send, error.status_code, headers, msgspec.json.encode(body))

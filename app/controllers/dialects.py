@@ -98,14 +98,14 @@ SPELLINGS: tuple[tuple[str, Spelling], ...] = (
 )
 
 
+def spelled(error: GatewayError, path: str, request_id: str) -> tuple[dict[str, Any], str]:
+    """An error's body and its media type, in the dialect of `path`."""
+    spell = next((spelling for prefix, spelling in SPELLINGS if path.startswith(prefix)), openai)
+    return spell(error, request_id), PROBLEM if spell is problem else JSON
+
+
 def render_error(request: Request, exc: Exception) -> Response:
     """404 and 405 belong to no router, so the dialect is picked by the ASGI path."""
     error = as_gateway_error(exc)
-    path = request.scope["path"]
-    spell = next((spelling for prefix, spelling in SPELLINGS if path.startswith(prefix)), openai)
-    return Response(
-        spell(error, request.scope["state"].get("request_id", "")),
-        status_code=error.status_code,
-        headers=headers_for(error),
-        media_type=PROBLEM if spell is problem else JSON,
-    )
+    body, media_type = spelled(error, request.scope["path"], request.scope["state"].get("request_id", ""))
+    return Response(body, status_code=error.status_code, headers=headers_for(error), media_type=media_type)

@@ -130,10 +130,12 @@ class Door:
             raise self._too_large()
         return principal
 
-    def check_visitor(self, sent: Iterable[tuple[bytes, bytes]], headers: dict[bytes, bytes]) -> None:
-        """Raises what `Visitors.check` does, and counts it."""
+    def check_visitor(
+        self, sent: Iterable[tuple[bytes, bytes]], headers: dict[bytes, bytes], visitors: Visitors | None = None
+    ) -> None:
+        """Raises what `Visitors.check` does, and counts it; `visitors` are those of another listener."""
         try:
-            self.visitors.check(sent, headers)
+            (visitors or self.visitors).check(sent, headers)
         except InvalidRequestError:
             self._security.host.value += 1
             raise

@@ -1,6 +1,7 @@
 """Who may use a route: each declares it, and a guard enforces it for all but the hot ones, which do it themselves."""
 
 from enum import StrEnum
+from typing import NamedTuple
 
 from litestar import Litestar
 from litestar.connection import ASGIConnection
@@ -8,14 +9,25 @@ from litestar.handlers import BaseRouteHandler
 from litestar.routes import HTTPRoute
 
 from app.controllers.door import Door
+from app.controllers.visitors import Visitors
 from app.domain.errors import UNKNOWN_KEY, AuthenticationError
+
+ASIDE = "signalbox.aside"
+"""In the scope of a request that came where only metrics are served."""
+
+
+class Listener(NamedTuple):
+    """Who may come by one of the addresses we listen on, and whether metrics are open there."""
+
+    visitors: Visitors
+    metrics_open: bool
 
 
 class Policy(StrEnum):
     INFERENCE = "inference"
     """Any key, where keys are configured."""
     METRICS = "metrics"
-    """Open while only this machine is listening; else any key, or the one for metrics."""
+    """Open where only this machine is listened to; else any key, or the one for metrics."""
     OPEN = "open"
     """Everybody; the answer says nothing that needs a key."""
 
@@ -23,16 +35,27 @@ class Policy(StrEnum):
 async def enforce(connection: ASGIConnection, handler: BaseRouteHandler) -> None:
     if handler.opt.get("hot"):
         return
-    door: Door = connection.app.state.door
+    state = connection.app.state
+    door: Door = state.door
+    listener: Listener = state.aside if ASIDE in connection.scope else state.listener
     headers = dict(connection.scope["headers"])
-    door.check_visitor(connection.scope["headers"], headers)
+    door.check_visitor(connection.scope["headers"], headers, listener.visitors)
     match handler.opt["policy"]:
         case Policy.INFERENCE:
             door.authenticate(headers)
         case Policy.METRICS:
             given = headers.get(b"authorization", b""), headers.get(b"x-api-key", b"")
-            if not (connection.app.state.metrics_open or door.keys.may_read_metrics(*given)):
+            if not (listener.metrics_open or door.keys.may_read_metrics(*given)):
                 raise AuthenticationError(UNKNOWN_KEY)
+
+
+def paths_of(app: Litestar, policy: Policy) -> set[str]:
+    """Every path that has a handler with this policy."""
+    return {
+        route.path
+        for route in app.routes
+        if isinstance(route, HTTPRoute) and any(each.opt.get("policy") == policy for each in route.route_handlers)
+    }
 
 
 def check_declared(app: Litestar) -> None:
