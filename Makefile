@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run http2 otel test check bench bench-peers budget soak fix lock clean
+.PHONY: help run http2 otel test check bench bench-peers budget scrape soak fix lock clean
 VENV ?= .venv
 BIN := $(VENV)/bin
 RUN := $(VENV)/.run.stamp
@@ -42,6 +42,9 @@ lock: $(DEV)  ## resolve the dependencies again, for every platform, with hashes
 
 budget: $(RUN)  ## what each part of the hot path costs, in process; its log lines go nowhere
 	@$(BIN)/python -m scripts.budget >/dev/null
+
+scrape: $(RUN)  ## what a scrape costs a busy gateway, and for how long it holds up calls
+	@$(BIN)/python -m scripts.scrape
 
 soak: $(DEV)  ## ten minutes of mixed traffic, then memory, sockets and every counter are looked at
 	@$(BIN)/python -m benchmarks.soak --minutes 10 $(ARGS)
