@@ -52,7 +52,7 @@ def test_what_others_call_monitoring_is_read(tmp_path: Path) -> None:
 
     assert settings.metrics.port == 9464
     assert settings.metrics.paths == ("/metrics", "/status/metrics")
-    assert (settings.health.paths, settings.health.probes) == (("/healthz",), False)
+    assert (settings.health.paths, settings.health.probe) == (("/healthz",), False)
 
 
 @pytest.mark.parametrize(
