@@ -146,7 +146,7 @@ def test_redis_that_is_down_slow_or_hangs(provider: ProviderProcess, directory: 
         with gateway_process(directory / "gateway", made) as gateway:
             assert until(gateway, "ok")["redis"] is True
             with Redis.from_url(url) as client:
-                report = until(gateway, "degraded", meanwhile=lambda: client.execute_command("CLIENT", "PAUSE", 300))
+                report = until(gateway, "degraded", meanwhile=lambda: client.execute_command("CLIENT", "PAUSE", 150))
             assert_true("Redis slow", 200, report)
             assert report["redis"] is True
 
