@@ -14,7 +14,7 @@ from typing import NoReturn
 import msgspec
 
 from benchmarks import report
-from benchmarks.gateways import ROOT, Direct, Gateway, Signalbox, SignalboxL1, SignalboxRedis
+from benchmarks.gateways import ROOT, Direct, Gateway, Signalbox, SignalboxL1, SignalboxRedis, SignalboxUncounted
 from benchmarks.generator import CannotMeasureError
 from benchmarks.lives import LIFE, WORKERS, run_lives
 from benchmarks.loads import LOADS
@@ -23,7 +23,7 @@ from benchmarks.processes import Cores, Processes
 from benchmarks.results import Results
 from benchmarks.suite import Bench, Options, install, run_loads, say
 
-OWN: tuple[type[Gateway], ...] = (Direct, Signalbox, SignalboxRedis, SignalboxL1)
+OWN: tuple[type[Gateway], ...] = (Direct, Signalbox, SignalboxUncounted, SignalboxRedis, SignalboxL1)
 NAMES = [each.name for each in (*OWN, *PEERS)]
 
 

@@ -48,6 +48,8 @@ class Gateway(ABC):
     """Takes the loads whose answers come from upstream."""
     caches = False
     """Takes the loads whose answers come from a cache."""
+    lives = True
+    """Its start and its memory are worth knowing."""
 
     def install(self, scratch: Path) -> None:
         """Makes it ready to start, once; raises UnavailableError."""
@@ -115,6 +117,21 @@ class Signalbox(Gateway):
 
     def cache(self, place: Place) -> dict[str, object]:
         return {"backend": "memory"}
+
+
+class SignalboxUncounted(Signalbox):
+    """Everything but metrics, to see what they cost."""
+
+    name = "signalbox-uncounted"
+    title = "Signalbox, no metrics"
+    on = "as above, without metrics"
+    caches = lives = False
+
+    def configuration(self, place: Place) -> dict[str, object]:
+        return super().configuration(place) | {"metrics": {"enabled": False}}
+
+    def takes(self, load: Load) -> bool:
+        return load.name in {"json-1k", "stream-paced"}
 
 
 class SignalboxRedis(Signalbox):

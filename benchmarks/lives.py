@@ -20,7 +20,7 @@ def run_lives(bench: Bench, gateways: list[Gateway], options: Options, results: 
     """Each gateway starts alone, since memory that is shared with others would count for less."""
     for number in range(options.rounds):
         for gateway in gateways:
-            if options.wants(LIFE) and gateway.forwards:
+            if options.wants(LIFE) and gateway.forwards and gateway.lives:
                 live(bench, gateway, number, options, results)
         if options.wants(WORKERS):
             second_worker(bench, number, options, results)

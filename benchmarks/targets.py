@@ -9,6 +9,7 @@ from benchmarks.results import Results
 
 OURS = "signalbox"
 IN_REDIS = "signalbox-redis"
+UNCOUNTED = "signalbox-uncounted"
 
 
 class Target(msgspec.Struct, frozen=True):
@@ -78,6 +79,7 @@ TARGETS = (
     times("json-1k", "sglang-router", "JSON 1 KB, requests/s against sglang-router", (0.75, 1.1)),
     times("json-1k", "nginx", "JSON 1 KB, requests/s against nginx", (0.22, 0.35)),
     plain("json-1k", "cpu", "JSON 1 KB, CPU for a request", (60, 42), " µs"),
+    times("json-1k", UNCOUNTED, "JSON 1 KB, requests/s against ours without metrics", (0.95, 0.98)),
     times("json-10k", "sglang-router", "JSON 10 KB, requests/s against sglang-router", (0.75, 1.1)),
     times("json-100k", "sglang-router", "JSON 100 KB, requests/s against sglang-router", (0.75, 1.1)),
     added("rate-1000", "p50", "1,000 requests/s, added to the median", (150, 100)),

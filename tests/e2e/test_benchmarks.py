@@ -36,6 +36,7 @@ def test_every_load_runs_without_errors_and_is_in_the_table(tmp_path: Path) -> N
     expected = {f"{load} signalbox" for load in (LIFE, WORKERS, *(each.name for each in LOADS))}
     expected |= {f"{each.name} direct" for each in LOADS if not each.hits}
     expected |= {"hit-1k signalbox-redis"} if redis_server() else set()
+    expected |= {f"{load} signalbox-uncounted" for load in ("json-1k", "stream-paced")}
     assert expected - {where for where, each in figures.items() if each} == set()
     for load in LOADS:
         assert f"### {load.title}" in done.stdout
