@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run http2 otel test check bench bench-peers budget scrape soak fix lock clean
+.PHONY: help run http2 otel test check bench bench-peers budget scrape dashboards soak fix lock clean
 VENV ?= .venv
 BIN := $(VENV)/bin
 RUN := $(VENV)/.run.stamp
@@ -45,6 +45,9 @@ budget: $(RUN)  ## what each part of the hot path costs, in process; its log lin
 
 scrape: $(RUN)  ## what a scrape costs a busy gateway, and for how long it holds up calls
 	@$(BIN)/python -m scripts.scrape
+
+dashboards: $(DEV)  ## write docker/grafana/dashboards anew from scripts/dashboards
+	@$(BIN)/python -m scripts.dashboards
 
 soak: $(DEV)  ## ten minutes of mixed traffic, then memory, sockets and every counter are looked at
 	@$(BIN)/python -m benchmarks.soak --minutes 10 $(ARGS)

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 import promql_parser
-from promql_parser import BinaryExpr, Call, Expr, ParenExpr, VectorSelector
+from promql_parser import AggregateExpr, BinaryExpr, Call, Expr, ParenExpr, VectorSelector
 
 ROOT = Path(__file__).parents[2]
 PROMETHEUS = ROOT / "docker" / "prometheus"
@@ -17,7 +17,6 @@ DASHBOARDS = ROOT / "docker" / "grafana" / "dashboards"
 COMPARISONS = frozenset({"==", "!=", ">", "<", ">=", "<="})
 SET_OPERATORS = frozenset({"and", "or", "unless"})
 LABEL_VALUES = re.compile(r"label_values\((.+), *(\w+)\)").fullmatch
-SUFFIXES = re.compile(r"_(bucket|count|sum)$")
 
 PROMETHEUS_OWN = frozenset({"up", "ALERTS"})
 """Written by Prometheus itself, whatever it scrapes."""
@@ -134,3 +133,73 @@ def _operands(node: Expr) -> Iterator[str]:
 def _as_grafana(expr: str) -> str:
     expr = expr.replace("$__rate_interval", "5m").replace("$__range", "1h")
     return re.sub(r'=~"\$\w+"', '=~".*"', expr)
+
+
+TARGET_LABELS = frozenset({"job", "instance", "le"})
+PENDING = """
+| `llm_endpoint_up` | provider, endpoint | |
+| `llm_endpoint_info` | provider, endpoint, kind, version | |
+| `llm_endpoint_connections` | provider, state | |
+| `llm_endpoint_connections_limit` | provider | |
+| `llm_endpoint_queue_depth` | provider | |
+| `llm_endpoint_queue_rejections_total` | provider | |
+| `llm_models_loaded` | | |
+| `llm_models_failed` | | |
+| `llm_redis_up` | | |
+| `llm_redis_latency_seconds` | | |
+| `llm_health_status` | check | |
+| `llm_health_transitions_total` | check, to | |
+| `llm_health_check_duration_seconds` | check | |
+| `system_cpu_usage_percent` | | |
+| `system_memory_usage_bytes` | | |
+| `system_memory_limit_bytes` | | |
+| `system_memory_usage_percent` | | |
+| `system_disk_usage_bytes` | | |
+| `system_disk_limit_bytes` | | |
+| `system_disk_usage_percent` | | |
+| `system_disk_read_bytes_total` | | |
+| `system_disk_written_bytes_total` | | |
+| `system_network_received_bytes_total` | | |
+| `system_network_sent_bytes_total` | | |
+| `llm_event_loop_lag_seconds` | | |
+| `llm_tasks` | | |
+| `process_threads` | | |
+| `llm_log_lines_dropped_total` | | |
+"""
+LIBRARY = {
+    "process_cpu_seconds_total": frozenset[str](),
+    "process_resident_memory_bytes": frozenset[str](),
+    "process_open_fds": frozenset[str](),
+    "process_max_fds": frozenset[str](),
+    "process_start_time_seconds": frozenset[str](),
+    "python_gc_collections_total": frozenset({"generation"}),
+}
+"""Of what prometheus_client tells by itself, what rules and dashboards read."""
+
+
+def documented() -> dict[str, frozenset[str]]:
+    """The metrics the documents promise, and their labels; another test holds them against what is told."""
+    text = (ROOT / "docs" / "metrics.md").read_text() + PENDING
+    listed = re.findall(r"^\| `(\w+)` \| ([\w, ]*)\|", text, re.MULTILINE)
+    return {name: frozenset(re.findall(r"\w+", labels)) for name, labels in listed} | LIBRARY
+
+
+def family_of(metric: str) -> str:
+    """`metric` without what a histogram adds to it."""
+    return re.sub(r"_(bucket|count|sum)$", "", metric)
+
+
+def labels_of(expr: str) -> set[str]:
+    """The labels `expr` matches, groups or joins by."""
+    names: set[str] = set()
+
+    def see(node: Expr) -> None:
+        if isinstance(node, VectorSelector):
+            names.update(matcher.name for matcher in node.matchers.matchers)
+        elif isinstance(node, AggregateExpr) and node.modifier:
+            names.update(node.modifier.labels)
+        elif isinstance(node, BinaryExpr) and node.modifier and node.modifier.matching:
+            names.update(node.modifier.matching.labels)
+
+    promql_parser.walk(promql_parser.parse(expr), see)
+    return names

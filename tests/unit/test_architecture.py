@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 APP = sorted((ROOT / "app").rglob("*.py"))
 TESTS = sorted((ROOT / "tests").rglob("*.py"))
 BENCHMARKS = sorted(each for kind in ("*.py", "*.c", "*.h") for each in (ROOT / "benchmarks").rglob(kind))
-SCRIPTS = sorted((ROOT / "scripts").glob("*.py"))
+SCRIPTS = sorted((ROOT / "scripts").rglob("*.py"))
 CODE = [*APP, *SCRIPTS, *(each for each in BENCHMARKS if each.suffix == ".py")]
 LONGEST_FILE = 300
 LONGEST_FUNCTION = 40

@@ -12,7 +12,8 @@ from app.settings import ServerSettings, load
 
 ROOT = Path(__file__).parents[2]
 COMPOSE = ROOT / "docker" / "compose.yaml"
-EXACT = re.compile(r"[a-z0-9./-]+:\d+\.\d+\.\d+[a-z0-9.-]*").fullmatch
+EXACT = re.compile(r"[a-z0-9./-]+:v?\d+\.\d+\.\d+[a-z0-9.-]*").fullmatch
+MONITORING = {"prometheus": 9090, "alertmanager": 9093, "grafana": 3000}
 AFTER_THE_DRAIN_SECONDS = 10
 
 
@@ -139,7 +140,7 @@ def test_compose_builds_from_the_root(services: dict[str, Any]) -> None:
 def test_compose_publishes_on_loopback_only(services: dict[str, Any]) -> None:
     ports = [port for each in services.values() for port in each.get("ports", [])]
 
-    assert ports == [f"127.0.0.1:{ServerSettings().port}:{ServerSettings().port}"]
+    assert ports == [f"127.0.0.1:{port}:{port}" for port in (ServerSettings().port, *MONITORING.values())]
 
 
 def test_compose_leaves_the_gateway_nothing_to_write_on_and_no_privileges(services: dict[str, Any]) -> None:
@@ -170,3 +171,67 @@ def test_compose_takes_redis_by_an_exact_tag_for_the_cache(services: dict[str, A
     assert EXACT(services["redis"]["image"])
     assert url == "redis://redis:6379/0"
     assert gateway["depends_on"] == ["redis"]
+
+
+@pytest.mark.parametrize("name", MONITORING)
+def test_compose_starts_the_monitoring_only_when_asked_to(services: dict[str, Any], name: str) -> None:
+    service = services[name]
+
+    assert service["profiles"] == ["monitoring"]
+    assert EXACT(service["image"])
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert not [each for each in ("gateway", "redis") if services[each].get("profiles")]
+
+
+@pytest.mark.parametrize("name", MONITORING)
+def test_what_compose_mounts_for_the_monitoring_is_there(services: dict[str, Any], name: str) -> None:
+    mounts = [each.split(":") for each in services[name]["volumes"]]
+
+    shipped = [mount for mount in mounts if mount[0].startswith("./")]
+    kept = {mount[0] for mount in mounts} - {mount[0] for mount in shipped}
+    assert shipped
+    assert all((COMPOSE.parent / mount[0]).is_dir() and mount[2] == "ro" for mount in shipped)
+    assert kept <= set(msgspec.yaml.decode(COMPOSE.read_bytes())["volumes"])
+    for file in re.findall(r"--config.file=(\S+)", " ".join(services[name].get("command", []))):
+        (source,) = [mount[0] for mount in shipped if mount[1] == str(Path(file).parent)]
+        assert (COMPOSE.parent / source / Path(file).name).exists()
+
+
+def test_compose_lets_nobody_into_grafana_by_a_default_password(services: dict[str, Any]) -> None:
+    secrets = msgspec.yaml.decode(COMPOSE.read_bytes())["secrets"]
+    environment = services["grafana"]["environment"]
+
+    # without the variable compose refuses to make the container
+    assert secrets["grafana_password"] == {"environment": "GRAFANA_PASSWORD"}
+    assert services["grafana"]["secrets"] == ["grafana_password"]
+    assert environment["GF_SECURITY_ADMIN_PASSWORD__FILE"] == "/run/secrets/grafana_password"  # noqa: S105 - a path
+    assert "GF_SECURITY_ADMIN_PASSWORD" not in environment
+    assert environment["GF_AUTH_ANONYMOUS_ENABLED"] == environment["GF_USERS_ALLOW_SIGN_UP"] == "false"
+
+
+def test_prometheus_gets_the_key_that_opens_the_metrics(services: dict[str, Any]) -> None:
+    config = msgspec.yaml.decode((COMPOSE.parent / "prometheus" / "prometheus.yml").read_bytes())
+    (job,) = config["scrape_configs"]
+    variables = {"SIGNALBOX__METRICS__KEY": "m-1234"}
+
+    secret = msgspec.yaml.decode(COMPOSE.read_bytes())["secrets"]["metrics_key"]["environment"]
+    assert services["gateway"]["environment"]["SIGNALBOX__METRICS__KEY"] == f"${{{secret}:-}}"
+    assert load(None, variables).settings.metrics.key == "m-1234"
+    assert job["authorization"] == {"credentials_file": "/run/secrets/metrics_key"}
+    assert services["prometheus"]["secrets"] == ["metrics_key"]
+    assert not services["prometheus"].get("read_only")
+
+
+def test_prometheus_knows_the_others_by_their_names_in_compose(services: dict[str, Any]) -> None:
+    config = msgspec.yaml.decode((COMPOSE.parent / "prometheus" / "prometheus.yml").read_bytes())
+
+    targets = [each["static_configs"][0]["targets"] for each in config["scrape_configs"]]
+    (alertmanager,) = config["alerting"]["alertmanagers"]
+    assert targets == [[f"gateway:{ServerSettings().port}"]]
+    assert alertmanager["static_configs"] == [{"targets": [f"alertmanager:{MONITORING['alertmanager']}"]}]
+    assert {"gateway", "alertmanager"} < set(services)
+
+
+def test_without_a_metrics_key_the_empty_one_opens_nothing() -> None:
+    assert not load(None, {"SIGNALBOX__METRICS__KEY": ""}).settings.metrics.key
