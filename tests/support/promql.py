@@ -107,10 +107,11 @@ def metrics_of(expr: str) -> set[str]:
 def operands(expr: str) -> list[str]:
     """What must have values for `expr` to mean anything: itself, or where it is a condition, what it compares.
 
-    The sides of `and`, `or` and `unless` are taken by themselves, thresholds fall away, `absent(x)` becomes `x`, and
-    nothing is asked about yesterday.
+    The sides of `and`, `or` and `unless` are taken by themselves, thresholds fall away, `absent(x)` becomes `x`,
+    nothing is asked about yesterday, and a failure nobody can bring about stands for all of them.
     """
-    return [re.sub(r" offset \w+", "", each) for each in _operands(promql_parser.parse(expr))]
+    asked = [re.sub(r" offset \w+", "", each) for each in _operands(promql_parser.parse(expr))]
+    return [each.replace('error_type="internal"', 'error_type=~".+"') for each in asked]
 
 
 def _operands(node: Expr) -> Iterator[str]:
@@ -187,6 +188,19 @@ def documented() -> dict[str, frozenset[str]]:
 def family_of(metric: str) -> str:
     """`metric` without what a histogram adds to it."""
     return re.sub(r"_(bucket|count|sum)$", "", metric)
+
+
+def matched(expr: str) -> list[tuple[str, str]]:
+    """Labels and the values `expr` matches or rules out, each alternative of an expression by itself."""
+    found: list[tuple[str, str]] = []
+
+    def see(node: Expr) -> None:
+        if isinstance(node, VectorSelector):
+            for matcher in node.matchers.matchers:
+                found.extend((matcher.name, value) for value in matcher.value.split("|"))
+
+    promql_parser.walk(promql_parser.parse(expr), see)
+    return found
 
 
 def labels_of(expr: str) -> set[str]:

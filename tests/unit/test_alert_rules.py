@@ -151,6 +151,7 @@ def test_alertmanager_groups_repeats_and_inhibits_as_promised() -> None:
         ('absent(up{job="a"})', ['up{job="a"}']),
         ("(a or 0 * b) / b", ["(a or 0 * b) / b"]),
         ("a < 0.1 * a offset 1d", ["a", "0.1 * a"]),
+        ('errors{error_type="internal"} > 0', ['errors{error_type=~".+"}']),
         ('label_replace(a unless on (job) b, "f", "b", "", "")', ["a", "b"]),
     ],
 )

@@ -11,6 +11,8 @@ from typing import Any
 import msgspec
 import pytest
 
+from app.domain.errors import Failure
+from app.domain.passage import PHASES
 from tests.support.prometheus import needs_prometheus, promtool
 from tests.support.promql import (
     DASHBOARDS,
@@ -23,6 +25,7 @@ from tests.support.promql import (
     documented,
     family_of,
     labels_of,
+    matched,
     metrics_of,
     of_dashboards,
     panels,
@@ -153,6 +156,22 @@ def test_what_rules_and_dashboards_ask_for_is_documented(question: Question) -> 
     if asked and not metrics_of(question.expr) & (PROMETHEUS_OWN | recorded()):
         labels = TARGET_LABELS.union(*(known[name] for name in families))
         assert labels_of(question.expr) - labels == set()
+
+
+def test_values_that_are_matched_are_values_there_are() -> None:
+    words = {*map(str, Failure), "complete"}
+    closed = {
+        "error_type": words,
+        "ending": words,
+        "phase": set(PHASES),
+        "result": {"accepted", "missing", "refused"},
+        "state": {"active", "idle"},
+    }
+
+    named = {each for question in questions() for each in matched(question.expr) if each[0] in closed}
+
+    assert len(named) > 5
+    assert {(label, value) for label, value in named if value not in closed[label]} == set()
 
 
 def test_every_documented_metric_is_shown_or_watched() -> None:
