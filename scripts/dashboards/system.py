@@ -189,7 +189,18 @@ def _itself() -> Section:
             [
                 (rate("llm_metric_overflows_total", by="family"), "overflow of {{family}}"),
                 (rate("llm_log_lines_dropped_total"), "log lines dropped"),
+                (rate("llm_statsd_timings_dropped_total"), "times not sent to statsd"),
             ],
-            "Label values counted as other, and log lines nobody took in time.",
+            "Label values counted as other, log lines nobody took in time, times that waited too long.",
+        ),
+        graph(
+            "Sent to statsd and collectors",
+            "cps",
+            [
+                (rate("llm_statsd_packets_total", by="result"), "datagrams {{result}}"),
+                (rate("llm_spans_exported_total"), "spans exported"),
+                (rate("llm_spans_dropped_total"), "spans dropped"),
+            ],
+            "Where statsd.address or a collector is set.",
         ),
     )

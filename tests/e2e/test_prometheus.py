@@ -2,6 +2,7 @@
 
 import math
 import re
+import socket
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -62,7 +63,8 @@ def scene(provider: ProviderProcess, tmp_path_factory: pytest.TempPathFactory) -
     directory = tmp_path_factory.mktemp("prometheus")
     with (
         redis_process(directory) as (_, redis_url),
-        gateway_process(directory / "gateway", _config(provider, redis_url)) as gateway,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as statsd,
+        gateway_process(directory / "gateway", _config(provider, redis_url, statsd)) as gateway,
         alertmanager_process(directory, ROOT / "docker" / "alertmanager" / "alertmanager.yml") as alertmanager,
         prometheus_process(directory, _shipped(directory, gateway, alertmanager)) as prometheus,
         closing(Story(gateway, provider)) as story,
@@ -74,7 +76,9 @@ def scene(provider: ProviderProcess, tmp_path_factory: pytest.TempPathFactory) -
         yield Scene(gateway, prometheus, alertmanager, story)
 
 
-def _config(provider: ProviderProcess, redis_url: str) -> dict[str, object]:
+def _config(provider: ProviderProcess, redis_url: str, statsd: socket.socket) -> dict[str, object]:
+    """Everything that has metrics of its own is on."""
+    statsd.bind(("127.0.0.1", 0))
     urls = {name: provider.base_url(name) for name in ("good", "bad")} | {"gone": f"http://127.0.0.1:{free_port()}/v1"}
     timeouts = {"connect": 1.0, "first_byte": 1.0, "idle": 1.0}
     return {
@@ -85,6 +89,7 @@ def _config(provider: ProviderProcess, redis_url: str) -> dict[str, object]:
         "cache": {"url": redis_url},
         "retry": {"max_retries": 1, "backoff_seconds": 0.01},
         "health": UNMOVED,
+        "statsd": {"address": f"127.0.0.1:{statsd.getsockname()[1]}", "interval_seconds": 1},
     }
 
 

@@ -60,6 +60,12 @@ def test_alerts_fire_and_are_silent_where_they_should(file: Path) -> None:
     assert tested.returncode == 0, tested.stdout + tested.stderr
 
 
+def test_the_tests_of_a_rule_file_bear_its_name() -> None:
+    tested = {file.name for file in (PROMETHEUS / "tests").iterdir()}
+
+    assert tested == {file.name for file in (PROMETHEUS / "rules").iterdir()} - {"recording.yaml"}
+
+
 def test_every_alert_has_a_test_in_which_it_fires_and_one_in_which_it_does_not() -> None:
     fires, silent = Counter[str](), Counter[str]()
     for test in cases():

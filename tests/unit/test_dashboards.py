@@ -164,7 +164,7 @@ def test_values_that_are_matched_are_values_there_are() -> None:
         "error_type": words,
         "ending": words,
         "phase": set(PHASES),
-        "result": {"accepted", "missing", "refused"},
+        "result": {"accepted", "missing", "refused", "sent", "dropped"},
         "state": {"active", "idle"},
     }
 
