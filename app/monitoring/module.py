@@ -25,6 +25,7 @@ from app.monitoring.telemetry.names import peers_of
 from app.monitoring.telemetry.sender import Sender
 from app.monitoring.telemetry.tracing import Tracing
 from app.monitoring.writer import LineWriter
+from app.providers.endpoints import endpoint_of
 from app.settings import (
     LogSettings,
     MetricsSettings,
@@ -53,7 +54,7 @@ def _metrics(
 
 
 def _summary(metrics: Metrics, cache: CacheBackend, rows: Mapping[str, ProviderSettings]) -> MetricsSummary:
-    endpoints = {name: row.endpoint or name for name, row in rows.items()}
+    endpoints = {name: endpoint_of(row.base_url) or name for name, row in rows.items()}
     return MetricsSummary(metrics, cache=lambda: cache.size, endpoints=endpoints)
 
 

@@ -125,12 +125,6 @@ class ProviderSettings(Section, frozen=True):
     proxy: Secret = field(default_factory=Secret)
     ca_file: str = ""
 
-    @property
-    def endpoint(self) -> str:
-        """The server's address as people know it, without credentials and `/v1`; empty for the demo."""
-        address = re.sub(r"//.*@", "//", self.base_url).rstrip("/")
-        return address.removesuffix("/v1")
-
 
 class CheckSettings(Section, frozen=True):
     """A check of the operator's own. `python` is an entry point of another package, by its name.

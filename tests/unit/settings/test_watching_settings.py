@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from app.settings import ConfigError, Loaded, ProviderSettings, load
+from app.settings import ConfigError, Loaded, load
 
 
 def loaded(directory: Path, text: str, environ: Mapping[str, str] | None = None) -> Loaded:
@@ -94,17 +94,3 @@ def test_metrics_may_have_an_address_of_their_own(tmp_path: Path, text: str, asi
     found = loaded(tmp_path, text).settings.aside
 
     assert (found and (found.host, found.port)) == aside
-
-
-@pytest.mark.parametrize(
-    ("base_url", "endpoint"),
-    [
-        ("http://127.0.0.1:11434/v1", "http://127.0.0.1:11434"),
-        ("http://127.0.0.1:11434/v1/", "http://127.0.0.1:11434"),
-        ("https://user:p@ss@host/openai/v1", "https://host/openai"),
-        ("https://host/v1beta", "https://host/v1beta"),
-        ("", ""),
-    ],
-)
-def test_an_endpoint_is_an_address_without_what_is_nobodys_business(base_url: str, endpoint: str) -> None:
-    assert ProviderSettings(base_url=base_url).endpoint == endpoint
