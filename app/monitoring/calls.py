@@ -234,8 +234,8 @@ class _Families:
 class _Streams:
     def __init__(self, tally: Tally) -> None:
         self._ended = tally.counter("llm_streams", "Streams that had begun, by how they ended", "provider", "ending")
-        self._chunks = tally.counter("llm_stream_chunks", "Events sent to callers", "provider")
-        self._bytes = tally.counter("llm_stream_bytes", "Bytes of events sent to callers", "provider")
+        self._chunks = tally.counter("llm_stream_chunks", "Events of streams, usage included", "provider")
+        self._bytes = tally.counter("llm_stream_bytes", "Bytes of those events", "provider")
         self._first = tally.histogram(
             "llm_time_to_first_chunk_seconds",
             "From the call to the first event of a stream",
