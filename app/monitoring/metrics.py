@@ -159,6 +159,7 @@ class ProviderMetrics:
         self._at = tally.gauge(
             "llm_endpoint_active_requests", "Calls a provider is working on, by model", "provider", "model"
         )
+        self._unplaced = self._active.of(NONE)
         self._place = lru_cache(MOST_REMEMBERED)(self._placed)
         self._up = tally.gauge("llm_provider_up", "1 while the provider counts as healthy", "provider")
         self._decisions = tally.counter("llm_routing_decisions", "Targets chosen, and by what", "provider", "reason")
@@ -171,17 +172,21 @@ class ProviderMetrics:
 
     def moved(self, before: str, after: str, model: str) -> None:
         """A call on its way passes from one provider to the next; `""` is outside, `none` before one is chosen."""
-        if before:
+        if before == NONE:
+            self._unplaced.value -= 1
+        elif before:
             active, at = self._place(before, model)
             active.value -= 1
             at.value -= 1
-        if after:
+        if after == NONE:
+            self._unplaced.value += 1
+        elif after:
             active, at = self._place(after, model)
             active.value += 1
             at.value += 1
 
     def _placed(self, provider: str, model: str) -> tuple[Count, Count]:
-        return self._active.of(provider), Count() if provider == NONE else self._at.of(provider, model)
+        return self._active.of(provider), self._at.of(provider, model)
 
     def active(self, provider: str) -> int:
         """Calls that are with a provider now."""

@@ -12,6 +12,7 @@ EVIDENCE = 5.0
 UNHEALTHY_OVER, UNHEALTHY_UNTIL = 0.5, 0.25
 DEGRADED_OVER, DEGRADED_UNTIL = 0.1, 0.05
 KEPT = 5
+FORGOTTEN = 1e-3
 WELL = "ok"
 
 
@@ -30,13 +31,14 @@ class Traffic:
         self._calls = 0.0
         self._failed = 0.0
         self._row = 0
-        self._at = 0.0
+        self._at = self.now = 0.0
+        """`now` is when the last call ended, on the clock."""
 
     def well(self) -> CheckStatus:
         self._count(0.0)
         self._row = 0
         self.recent.append(WELL)
-        self.status = self._by_share() if self._calls >= EVIDENCE else CheckStatus.HEALTHY
+        self.status = self._by_share() if self._failed and self._calls >= EVIDENCE else CheckStatus.HEALTHY
         return self.status
 
     def failing(self, word: str) -> CheckStatus:
@@ -66,11 +68,15 @@ class Traffic:
         self.status = CheckStatus.HEALTHY
 
     def _count(self, failed: float) -> None:
-        now = self._clock()
-        left = 0.5 ** ((now - self._at) / HALF_LIFE_SECONDS)
-        self._at = now
-        self._calls = self._calls * left + 1
-        self._failed = self._failed * left + failed
+        """Calls within a second are of one age: that spares most of them the power."""
+        self.now = now = self._clock()
+        if now - self._at >= 1.0:
+            left = 0.5 ** ((now - self._at) / HALF_LIFE_SECONDS)
+            self._calls *= left
+            self._failed = self._failed * left if self._failed > FORGOTTEN else 0.0
+            self._at = now
+        self._calls += 1.0
+        self._failed += failed
 
     def _by_share(self) -> CheckStatus:
         share, before = self._failed / self._calls, self.status

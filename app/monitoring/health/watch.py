@@ -103,9 +103,10 @@ class ProviderWatch(Watch):
     def well(self) -> None:
         """A call was answered."""
         self._heard = True
-        self._fresh_until = self._clock() + self.max_age
-        if self._traffic.well() is not self.check.status:
+        traffic = self._traffic
+        if traffic.well() is not self.check.status:
             self._by_traffic()
+        self._fresh_until = traffic.now + self.max_age
 
     def failing(self, word: str) -> None:
         """A call failed by no fault of its caller's."""
