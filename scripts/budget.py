@@ -118,8 +118,8 @@ def after_it(container: Container, door: Any) -> Parts:
     passed, settled = container.monitoring.passed(), container.monitoring.settled()
     yield "metrics of an attempt", lambda: metrics.providers.attempted("mock", 0.01)
     yield "health", lambda: health.attempted("mock", None, hurts=False)
-    yield "metrics of a call (64 at once)", lambda: settled.add(OUTCOME)
-    yield "metrics of an answer (64 at once)", lambda: passed.add(PASSAGE)
+    yield "metrics of a call (128 at once)", lambda: settled.add(OUTCOME)
+    yield "metrics of an answer (128 at once)", lambda: passed.add(PASSAGE)
     yield "marks of a passage", lambda: [time.perf_counter() for _ in range(8)]
     yield "log line", lambda: journal.record(OUTCOME)
     yield "request id and head", lambda: lines_of(REPLY, request_id=door.request_id(None), passage=PASSAGE)

@@ -6,7 +6,7 @@ from typing import Generic, TypeVar
 
 import structlog
 
-AT_ONCE = 64
+AT_ONCE = 128
 AT_LATEST_SECONDS = 1.0
 
 logger = structlog.get_logger("signalbox.monitoring")
@@ -15,7 +15,7 @@ Item = TypeVar("Item")
 
 
 class Backlog(Generic[Item]):
-    """Hands items to `counters`, 64 together, or those there are after a second; `work_off` does it now.
+    """Hands items to `counters`, 128 together, or those there are after a second; `work_off` does it now.
 
     `takers` get them one by one. What any of them does wrong is logged, and costs no call anything. Where there is
     neither, nothing is kept.

@@ -44,11 +44,13 @@ class Distribution:
 
     def observe_all(self, values: list[float]) -> None:
         """The same for many, at a third of the price; they are sorted in place."""
+        if not values:
+            return
         values.sort()
         self.sum += sum(values)
-        counts, before, end = self.counts, 0, len(values)
-        for place, bound in enumerate(self._bounds):
-            after = bisect_right(values, bound, before)
+        bounds, counts, before, end = self._bounds, self.counts, 0, len(values)
+        for place in range(bisect_left(bounds, values[0]), len(bounds)):
+            after = bisect_right(values, bounds[place], before)
             counts[place] += after - before
             before = after
             if before == end:
