@@ -44,13 +44,13 @@ class Backlog(Generic[Item]):
             try:
                 count(items)
             except Exception:
-                logger.exception("what has ended could not be counted")
+                logger.exception("what has ended could not be counted", items=len(items))
         for take in self.takers:
-            try:
-                for item in items:
+            for item in items:
+                try:
                     take(item)
-            except Exception:
-                logger.exception("what has ended could not be told")
+                except Exception:
+                    logger.exception("what has ended could not be told")
 
     async def aclose(self) -> None:
         """The last ones are counted too."""

@@ -27,7 +27,7 @@ class CallMetrics:
     def __init__(self, tally: Tally, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._families = _Families(tally, clock)
-        self._accounts: dict[tuple[str, str, CacheStatus, Failure | None], _Account] = {}
+        self._accounts: dict[tuple[str, str, CacheStatus, Failure | None, bool], _Account] = {}
         self._keys_seen: dict[str, float] = {}
         self._models_seen: dict[str, float] = {}
         self.window = Window(clock)
@@ -45,7 +45,7 @@ class CallMetrics:
         now = self._clock()
         gathered: dict[int, tuple[_Account, list[Outcome]]] = {}
         for outcome in outcomes:
-            key = (outcome.provider, outcome.public_model, outcome.cache, outcome.error)
+            key = (outcome.provider, outcome.public_model, outcome.cache, outcome.error, outcome.place != NONE)
             account = self._accounts.get(key) or self._opened(*key)
             gathered.setdefault(id(account), (account, []))[1].append(outcome)
             self._keys_seen[outcome.caller] = now
@@ -79,10 +79,18 @@ class CallMetrics:
                 used.errors.value += count
             self._families.spent(used, outcomes)
 
-    def _opened(self, provider: str, model: str, cache: CacheStatus, error: Failure | None) -> "_Account":
+    def _opened(
+        self,
+        provider: str,
+        model: str,
+        cache: CacheStatus,
+        error: Failure | None,
+        asked: bool,  # noqa: FBT001 - a part of the key
+    ) -> "_Account":
         if len(self._accounts) >= MOST_ACCOUNTS:
             self._accounts.clear()
-        account = self._accounts[provider, model, cache, error] = self._families.account(provider, model, cache, error)
+        account = self._families.account(provider, model, cache, error, asked=asked)
+        self._accounts[provider, model, cache, error, asked] = account
         return account
 
     def _activity(self) -> Iterable[Reading]:
@@ -171,14 +179,15 @@ class _Families:
         self._model_windows: dict[Labels, Window] = {}
         self._model_seconds.quantiles = self._model_windows.items
 
-    def account(self, provider: str, model: str, cache: CacheStatus, error: Failure | None) -> _Account:
+    def account(self, provider: str, model: str, cache: CacheStatus, error: Failure | None, *, asked: bool) -> _Account:
+        """Who shared another call's failure has `asked` nobody."""
         again = cache in SERVED_AGAIN
         return _Account(
             self._calls.of(provider, "error" if error else "success"),
             self._seconds.of(provider),
             self._cache[cache],
             again,
-            None if again or provider == NONE else self._used(provider, model, error),
+            self._used(provider, model, error) if asked and not again else None,
         )
 
     def spent(self, used: _Used, outcomes: list[Outcome]) -> None:

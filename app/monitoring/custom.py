@@ -5,7 +5,7 @@ among the buckets and not yet in the sum. There is one catalogue for the process
 imported long before there is a container; every container shows it.
 """
 
-import math
+import sys
 from collections.abc import Mapping, Sequence
 from threading import RLock
 from typing import Generic, TypeVar
@@ -26,6 +26,7 @@ from app.monitoring.tally import (
 Labels = Mapping[str, object]
 
 MOST_METRICS = 200
+LARGEST = sys.float_info.max
 
 Child = TypeVar("Child")
 
@@ -134,8 +135,8 @@ class CustomMetrics:
 
 
 def _number(name: str, value: float) -> float:
-    if not isinstance(value, int | float) or not math.isfinite(value):
-        raise MetricError(f"{name}: {value!r} is not a finite number")
+    if not isinstance(value, int | float) or not -LARGEST <= value <= LARGEST:  # nor is NaN
+        raise MetricError(f"{name}: {str(value)[:64]} is not a finite number")
     return value
 
 

@@ -110,7 +110,7 @@ def _head(name: str, help_text: str, kind: str, *, open_metrics: bool) -> bytes:
     lines = [f"# HELP {shown} {escaped}", f"# TYPE {shown} {kind}"]
     if open_metrics and (unit := name.rpartition("_")[2]) in UNITS:
         lines.append(f"# UNIT {shown} {unit}")
-    return "".join(f"{line}\n" for line in lines).encode()
+    return "".join(f"{line}\n" for line in lines).encode("utf-8", "replace")
 
 
 def _start(name: str, labels: Iterable[tuple[str, str]]) -> bytes:

@@ -24,6 +24,8 @@ from app.monitoring.tally import MOST_REMEMBERED, MOST_SERIES, Count, Reading, T
 
 SCRAPE_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1)
 STEP_SECONDS = 0.001
+CLASSIC = "text/plain; version=0.0.4; charset=utf-8"
+OPEN_METRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 END = b"# EOF\n"
 FASTEST = 1
 GZIP = zlib.MAX_WBITS + 16
@@ -108,7 +110,7 @@ class Metrics:
 
     def _pieces(self, content_type: str) -> Iterator[bytes]:
         self.catch_up()
-        open_metrics = content_type.startswith("application/openmetrics-text")
+        open_metrics = content_type == OPEN_METRICS
         for name, family in list(self.tally.families.items()):
             if (writer := self._writers.get(name)) is None:
                 writer = self._writers[name] = FamilyWriter(family)
@@ -244,10 +246,12 @@ class Uncounted(ProviderMetrics):
 
 
 def _content_type(accept: str) -> str:
+    """One of two, whatever version is claimed: our text is that of OpenMetrics 1.0.0, or the classic one."""
     try:
-        return choose_encoder(accept)[1]
+        chosen = choose_encoder(accept)[1]
     except (TypeError, ValueError):  # it stumbles over a version that is no number
-        return choose_encoder("")[1]
+        return CLASSIC
+    return OPEN_METRICS if chosen.startswith("application/openmetrics-text") else CLASSIC
 
 
 def _cache_sizes(size: CacheSize) -> Iterable[Reading]:

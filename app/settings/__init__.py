@@ -19,6 +19,7 @@ from app.settings.model import (
     StatsdSettings,
     TelemetrySettings,
     Timeouts,
+    passwords_of,
     style_of,
 )
 
@@ -45,5 +46,6 @@ __all__ = [
     "is_loopback",
     "load",
     "local_address",
+    "passwords_of",
     "style_of",
 ]

@@ -20,7 +20,9 @@ def made(size: CacheSize | None = None) -> Metrics:
 
 def outcome(**fields: Any) -> Outcome:
     usual = {"request_id": "id", "caller": "alice", "operation": Operation.CHAT, "model": "m", "stream": False}
-    return Outcome(**usual | {"seconds": 1.0, "provider": "one", "usage": USAGE, "public_model": "m"} | fields)
+    return Outcome(
+        **usual | {"seconds": 1.0, "provider": "one", "usage": USAGE, "public_model": "m", "place": "one"} | fields
+    )
 
 
 def passage(**fields: Any) -> Passage:

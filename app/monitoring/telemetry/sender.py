@@ -14,7 +14,8 @@ import structlog
 from app.domain.passage import Passage
 from app.monitoring.telemetry.genai import GenAIMetrics
 from app.monitoring.telemetry.tree import size_of
-from app.settings import TelemetrySettings
+from app.providers.endpoints import endpoint_of
+from app.settings import TelemetrySettings, passwords_of
 
 AT_ONCE = 32
 AT_LATEST_SECONDS = 1.0
@@ -138,15 +139,15 @@ class Sender:
         """The first of many failures is worth a line, and so is the end of them."""
         if arrived == (what not in self._failing):
             return
-        address = self._settings.address
+        address, trouble = endpoint_of(self._settings.address), self._collector.trouble
+        for password in passwords_of(self._settings.address):
+            trouble = trouble.replace(password, "***")
         if arrived:
             self._failing.discard(what)
             logger.info("telemetry gets through again", what=what, endpoint=address)
         else:
             self._failing.add(what)
-            logger.warning(
-                "telemetry does not get through", what=what, endpoint=address, detail=self._collector.trouble
-            )
+            logger.warning("telemetry does not get through", what=what, endpoint=address, detail=trouble)
 
 
 def _spans_of(passages: Sequence[Passage]) -> int:

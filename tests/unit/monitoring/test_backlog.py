@@ -78,3 +78,20 @@ async def test_where_nobody_counts_nothing_is_kept() -> None:
     backlog.work_off()
 
     assert taken == []
+
+
+async def test_one_that_cannot_be_told_keeps_no_other_from_it() -> None:
+    told: list[int] = []
+
+    def tell(item: int) -> None:
+        if item == 1:
+            raise RuntimeError("no")
+        told.append(item)
+
+    backlog = Backlog[int]()
+    backlog.takers.append(tell)
+    for item in range(4):
+        backlog.add(item)
+    backlog.work_off()
+
+    assert told == [0, 2, 3]

@@ -207,7 +207,7 @@ def test_a_model_has_its_inferences_tokens_errors_and_cost() -> None:
 
     metrics.calls.settled(outcome(seconds=3.5, usage=paid))
     metrics.calls.settled(outcome(error=Failure.UPSTREAM_TIMEOUT, usage=TokenUsage()))
-    metrics.calls.settled(outcome(provider="none", error=Failure.MODEL_NOT_FOUND, usage=TokenUsage()))
+    metrics.calls.settled(outcome(provider="none", place="none", error=Failure.MODEL_NOT_FOUND, usage=TokenUsage()))
 
     assert value(metrics, "model_inference_total", model="m") == 2
     assert value(metrics, "model_inference_errors_total", model="m", error_type="upstream_timeout") == 1
@@ -277,3 +277,22 @@ async def test_what_is_counted_late_is_counted_before_it_is_read() -> None:
     late.add(outcome())
 
     assert value(metrics, "llm_requests_total", provider="one", status="success") == 1
+
+
+def test_who_shared_another_calls_failure_made_no_inference() -> None:
+    metrics = made()
+
+    metrics.calls.settled(outcome(error=Failure.UPSTREAM_ERROR, usage=TokenUsage()))
+    for _ in range(3):
+        metrics.calls.settled(outcome(error=Failure.UPSTREAM_ERROR, usage=TokenUsage(), place="none"))
+
+    assert value(metrics, "llm_requests_total", provider="one", status="error") == 4
+    assert value(metrics, "model_inference_total", model="m") == 1
+    assert value(metrics, "model_inference_errors_total", model="m", error_type="upstream_error") == 1
+
+
+@pytest.mark.parametrize("version", ["2.0.0", "1_0.0", "1.0.0.beta"])
+def test_the_version_that_is_told_is_the_one_that_is_written(version: str) -> None:
+    _, content_type = made().render(f"application/openmetrics-text; version={version}")
+
+    assert content_type in {OPEN_METRICS, "text/plain; version=0.0.4; charset=utf-8"}

@@ -23,7 +23,7 @@ class Collector:
         self.gate = threading.Event()
         self.asked = threading.Event()
         self.closed = False
-        self.trouble = "on strike"
+        self.trouble = "on strike, s3cr3t"
 
     def spans(self, passages: Sequence[Passage]) -> tuple[int, bool]:
         self.asked.set()
@@ -86,7 +86,7 @@ async def test_what_comes_after_the_stop_is_dropped_and_counted() -> None:
 async def test_failing_is_one_line_and_so_is_its_end() -> None:
     collector = Collector(False, False, ValueError("of ours"), False, True, True)  # noqa: FBT003 - answers
     collector.gate.set()
-    sender = Sender(collector, None, TelemetrySettings(endpoint="http://x:4318", interval_seconds=0.01))
+    sender = Sender(collector, None, TelemetrySettings(endpoint="http://me:s3cr3t@x:4318", interval_seconds=0.01))
 
     with capture_logs() as lines:
         for count in range(1, 7):
@@ -107,6 +107,6 @@ async def test_failing_is_one_line_and_so_is_its_end() -> None:
         "log_level": "warning",
         "what": "traces",
         "endpoint": "http://x:4318",
-        "detail": "on strike",
+        "detail": "on strike, ***",
     }
     assert (sender.exported, sender.dropped) == (2, 4)
