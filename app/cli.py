@@ -161,14 +161,14 @@ def _listening(settings: Settings) -> tuple[Settings, socket.socket, socket.sock
     """The sockets, the one for metrics last, and the settings with the ports they have."""
     from app.server import bound  # noqa: PLC0415 - the other commands need not wait for it
 
-    def at(where: ServerSettings) -> socket.socket:
+    def at(where: ServerSettings, setting: str) -> socket.socket:
         try:
             return bound(where)
         except OSError as error:
-            _fail(f"cannot listen on {where.host}:{where.port}: {error.strerror or error}")
+            _fail(f"cannot listen on {where.host}:{where.port} ({setting}): {error.strerror or error}")
 
-    listener = at(settings.server)
-    aside = None if settings.aside is None else at(settings.aside)
+    listener = at(settings.server, "server.port")
+    aside = None if settings.aside is None else at(settings.aside, "metrics.port")
     metrics = settings.metrics
     if aside is not None:
         metrics = msgspec.structs.replace(metrics, port=aside.getsockname()[1])

@@ -17,7 +17,8 @@ from app.settings.model import Settings
 PREFIX = "SIGNALBOX__"
 API_KEYS = "SIGNALBOX_API_KEYS"
 CONFIG = "SIGNALBOX_CONFIG"
-OWN = (API_KEYS, CONFIG)
+METRICS_KEY = "SIGNALBOX_METRICS_KEY"
+OWN = (API_KEYS, CONFIG, METRICS_KEY)
 KUBERNETES = ("SIGNALBOX_PORT", "SIGNALBOX_SERVICE_")
 SECRETS = ("_KEY", "_KEYS", "_URL", "_PASSWORD")
 
@@ -59,6 +60,8 @@ def read_into(draft: Draft, environ: Mapping[str, str]) -> None:
     _site(draft, environ)
     _timeouts(draft, environ)
     _keys(draft, environ)
+    if METRICS_KEY in environ:
+        draft.put(("metrics", "key"), environ[METRICS_KEY], f"environment {METRICS_KEY}")
     _own_names(draft, environ)
     level = draft.origin_of(("log", "level"))
     if known.debugging(environ.get("DEBUG", "")) and level != "environment DEBUG":
@@ -91,7 +94,7 @@ def _own_names(draft: Draft, environ: Mapping[str, str]) -> None:
 def _is_our_secret(name: str) -> bool:
     if name == opentelemetry.HEADERS:
         return True
-    if name.startswith(PREFIX) or name == API_KEYS or name in {"REDIS_URL", "REDIS_PASSWORD"}:
+    if name.startswith(PREFIX) or name in {API_KEYS, METRICS_KEY, "REDIS_URL", "REDIS_PASSWORD"}:
         return name.endswith(SECRETS)
     return _api_key(name) is not None and not name.startswith(known.NEVER_A_PROVIDER)
 

@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, get_args, get_origin
+from typing import Any, Literal, get_args, get_origin
 
 import msgspec
 from msgspec import Struct
@@ -126,6 +126,8 @@ def _converted(draft: Draft, value: Any, kind: Any, path: tuple[str, ...]) -> An
             near = get_close_matches(unknown[1], _names_in(kind), n=1)
             message = f"is not a setting; did you mean {near[0]}?" if near else "is not a setting"
             path = (*path, unknown[1])
+        if message.startswith("Invalid enum value"):
+            message = f"{message.removeprefix('Invalid enum value ')} is not one of {', '.join(_choices(kind, path))}"
         raise ConfigError(".".join(path), message, origin=draft.origin_of(path)) from None
 
 
@@ -136,6 +138,16 @@ def _names_in(kind: Any) -> list[str]:
         for each in msgspec.structs.fields(kind):
             names += [each.name, *_names_in(each.type)]
     return names
+
+
+def _choices(kind: Any, path: tuple[str, ...]) -> list[str]:
+    """The words a setting may be; `path` ends in its name."""
+    for each in msgspec.structs.fields(kind) if isinstance(kind, type) and issubclass(kind, Struct) else ():
+        if get_origin(each.type) is Literal and each.name == path[-1]:
+            return [str(word) for word in get_args(each.type)]
+        if found := _choices(each.type, path):
+            return found
+    return []
 
 
 def _around(draft: Draft, section: str) -> str:

@@ -1,5 +1,6 @@
 """Where metrics and health are served: what may be said of it, and in whose words."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -94,3 +95,20 @@ def test_metrics_may_have_an_address_of_their_own(tmp_path: Path, text: str, asi
     found = loaded(tmp_path, text).settings.aside
 
     assert (found and (found.host, found.port)) == aside
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("LOG_LEVEL", "log.level: 'odd' is not one of debug, info, warning, error, critical"),
+        ("SIGNALBOX__HEALTH__FAIL_ON", "health.fail_on: 'odd' is not one of any, all, critical"),
+        ("SIGNALBOX__HEALTH__CHECKS__DB__KIND", "health.checks.db.kind: 'odd' is not one of http, tcp, python"),
+    ],
+)
+def test_a_word_that_cannot_be_is_told_from_those_that_can(name: str, words: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(words)):
+        load(None, {name: "odd"})
+
+
+def test_the_key_for_metrics_has_a_name_of_its_own() -> None:
+    assert load(None, {"SIGNALBOX_METRICS_KEY": "m-1234"}).settings.metrics.key == "m-1234"
