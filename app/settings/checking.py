@@ -20,6 +20,10 @@ SMALLEST_LOG_BYTES = 64 * 1024
 NEEDS_OTEL = "needs two more packages: pip install 'signalbox[otel]', or make otel; or set telemetry.enabled: false"
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
+LABELS_OF_OURS = frozenset({"none", "other"})
+"""What a metric's `provider` says before one was chosen, and beyond `metrics.max_series`."""
+
+_provider_name = re.compile(r"[A-Za-z0-9_-]+").fullmatch
 _path = re.compile(r"(?:/[A-Za-z0-9._~-]+)+/?").fullmatch
 
 
@@ -123,8 +127,10 @@ def _is_redis(url: str) -> bool:
 
 def _check_provider(name: str, provider: ProviderSettings, draft: Draft) -> None:
     path = f"providers.{name}"
-    if not name or not name.isascii() or not name.isprintable() or set(name) & set('/:, "'):
+    if not _provider_name(name):
         raise ConfigError(path, "a provider's name is letters, digits, - and _")
+    if name in LABELS_OF_OURS:
+        raise ConfigError(path, f"{name} is no provider's name: metrics say it where there is none, or one too many")
     if provider.kind == "demo":
         return
     url = urlsplit(provider.base_url)
