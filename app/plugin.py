@@ -51,10 +51,10 @@ class ContainerPlugin(InitPlugin):
         keys = services.keys()
         unguarded = not (keys.needed or settings.server.insecure_allow_unauthenticated)
         local, aside = (is_loopback(each.host) for each in (settings.server, settings.aside or settings.server))
-        origins, public = settings.cors.origins, settings.metrics.public
-        app.state.listener = Listener(Visitors(origins=origins, loopback_only=unguarded), local or public)
+        origins = settings.cors.origins
+        app.state.listener = Listener(Visitors(origins=origins, loopback_only=unguarded), local)
         # metrics have their own rule beyond loopback, and a scraper comes by any name
-        app.state.aside = Listener(Visitors(origins=origins, loopback_only=unguarded and aside), aside or public)
+        app.state.aside = Listener(Visitors(origins=origins, loopback_only=unguarded and aside), aside)
         app.state.door = Door(
             llm=services.llm(),
             keys=keys,
@@ -68,8 +68,8 @@ class ContainerPlugin(InitPlugin):
         )
         app.state.drain = services.drain()
         app.state.metrics_enabled = settings.metrics.enabled
-        details = settings.health.public_details
-        app.state.details_open = local if details is None else details
+        app.state.metrics_public = settings.metrics.public
+        app.state.public_details = settings.health.public_details
 
     @asynccontextmanager
     async def _lifespan(self, app: Litestar) -> AsyncIterator[None]:

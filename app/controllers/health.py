@@ -8,7 +8,7 @@ from litestar.datastructures import CacheControlHeader
 from litestar.di import NamedDependency
 
 from app.controllers.door import Door
-from app.controllers.policies import Policy
+from app.controllers.policies import Listener, Policy
 from app.domain.errors import AuthenticationError
 from app.domain.health import HealthReport, HealthStatus
 from app.monitoring.health.service import HealthService
@@ -70,12 +70,13 @@ def _code(report: HealthReport) -> int:
 
 
 def _may_see_details(request: Request) -> bool:
-    if request.app.state.details_open:
+    state, headers = request.app.state, dict(request.scope["headers"])
+    listener: Listener = state.listener
+    if listener.is_local(headers) if state.public_details is None else state.public_details:
         return True
-    door: Door = request.app.state.door
+    door: Door = state.door
     if not door.keys.needed:
         return False
-    headers = dict(request.scope["headers"])
     try:
         door.keys.authenticate(headers.get(b"authorization", b""), headers.get(b"x-api-key", b""))
     except AuthenticationError:

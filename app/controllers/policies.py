@@ -9,7 +9,7 @@ from litestar.handlers import BaseRouteHandler
 from litestar.routes import HTTPRoute
 
 from app.controllers.door import Door
-from app.controllers.visitors import Visitors
+from app.controllers.visitors import Visitors, calls_us_local
 from app.domain.errors import UNKNOWN_KEY, AuthenticationError
 
 ASIDE = "signalbox.aside"
@@ -17,17 +17,25 @@ ASIDE = "signalbox.aside"
 
 
 class Listener(NamedTuple):
-    """Who may come by one of the addresses we listen on, and whether metrics are open there."""
+    """Who may come by one of the addresses we listen on."""
 
     visitors: Visitors
-    metrics_open: bool
+    local: bool
+    """Only this machine reaches it; which does not say that nobody else sent the request, see `is_local`."""
+
+    def is_local(self, headers: dict[bytes, bytes]) -> bool:
+        """Whether a request is this machine's own: a browser here may ask for a page of elsewhere, a proxy for anybody.
+
+        Both name the host they were told, so what is open to this machine takes a loopback name too.
+        """
+        return self.local and calls_us_local(headers)
 
 
 class Policy(StrEnum):
     INFERENCE = "inference"
     """Any key, where keys are configured."""
     METRICS = "metrics"
-    """Open where only this machine is listened to; else any key, or the one for metrics."""
+    """Open to this machine where only it is listened to; else any key, or the one for metrics."""
     OPEN = "open"
     """Everybody; the answer says nothing that needs a key."""
 
@@ -45,7 +53,8 @@ async def enforce(connection: ASGIConnection, handler: BaseRouteHandler) -> None
             door.authenticate(headers)
         case Policy.METRICS:
             given = headers.get(b"authorization", b""), headers.get(b"x-api-key", b"")
-            if not (listener.metrics_open or door.keys.may_read_metrics(*given)):
+            is_open = state.metrics_public or listener.is_local(headers)
+            if not (is_open or door.keys.may_read_metrics(*given)):
                 raise AuthenticationError(UNKNOWN_KEY)
 
 

@@ -15,6 +15,15 @@ ONCE = (b"host", b"authorization", b"x-api-key", b"origin")
 _host = re.compile(rb"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._-]+))(?::[0-9]{1,5})?").fullmatch
 
 
+def calls_us_local(headers: dict[bytes, bytes]) -> bool:
+    """Whether the `Host` is a loopback name. A page on a foreign name cannot say so, wherever that name leads."""
+    return (written := _host(headers.get(b"host", b""))) is not None and _is_loopback(written)
+
+
+def _is_loopback(written: re.Match[bytes]) -> bool:
+    return is_loopback((written[1] or written[2]).decode().lower())
+
+
 class Visitors:
     """A body is parsed as JSON whatever its type says, so a page could make its reader's browser ask us.
 
@@ -43,7 +52,7 @@ class Visitors:
         written = _host(host)
         if written is None:
             raise InvalidRequestError(ONE_HOST)
-        if self._loopback_only and not is_loopback((written[1] or written[2]).decode().lower()):
+        if self._loopback_only and not _is_loopback(written):
             raise InvalidRequestError("without API keys only loopback hosts are served, such as localhost")
         if len(self._good_hosts) < MOST_HOSTS_KEPT:
             self._good_hosts.add(host)
