@@ -16,6 +16,7 @@ from litestar.types import HTTPScope, Receive, Send
 
 from app.controllers.visitors import Visitors
 from app.domain.errors import (
+    UNKNOWN_KEY,
     AuthenticationError,
     CallerGoneError,
     GatewayError,
@@ -158,6 +159,29 @@ class Door:
             self._security.accepted.value += 1
         return principal
 
+    def authenticate_scraper(self, headers: dict[bytes, bytes]) -> None:
+        """Any key, or the one for metrics; raises AuthenticationError. Counted always: here one is needed."""
+        authorization, api_key = _given(headers)
+        if self.keys.may_read_metrics(authorization, api_key):
+            self._security.accepted.value += 1
+            return
+        (self._security.refused if authorization or api_key else self._security.missing).value += 1
+        raise AuthenticationError(UNKNOWN_KEY)
+
+    def opens_details(self, headers: dict[bytes, bytes], *, route: str, status: int, request_id: str) -> bool:
+        """Whether a key came that opens the details of health.
+
+        Who sends none is answered all the same, so that is not counted; a wrong one is, and has its line in the log.
+        """
+        if not self.keys.needed or not any(_given(headers)):
+            return False
+        try:
+            self.authenticate(headers)
+        except AuthenticationError as error:
+            self.refused(route=route, status=status, word=error.word, request_id=request_id)
+            return False
+        return True
+
     async def body(self, scope: HTTPScope, receive: Receive) -> bytes:
         """The whole body; raises PayloadTooLargeError as soon as it is too long, CallerGoneError when it breaks off."""
         pieces, size, more = [], 0, True
@@ -198,6 +222,10 @@ def served_by(scope: HTTPScope) -> ServerSide | None:
     extensions: Any = scope.get("extensions")
     served: ServerSide | None = extensions.get("signalbox") if extensions else None
     return served
+
+
+def _given(headers: dict[bytes, bytes]) -> tuple[bytes, bytes]:
+    return headers.get(b"authorization", b""), headers.get(b"x-api-key", b"")
 
 
 async def _piece(scope: HTTPScope, receive: Receive) -> tuple[bytes, bool]:

@@ -9,7 +9,6 @@ from litestar.di import NamedDependency
 
 from app.controllers.door import Door
 from app.controllers.policies import Listener, Policy
-from app.domain.errors import AuthenticationError
 from app.domain.health import HealthReport, HealthStatus
 from app.monitoring.health.service import HealthService
 from app.monitoring.health.terminus import terminus
@@ -31,12 +30,13 @@ class HealthController(Controller):
         `?details` adds what turned lately, the newest first.
         """
         report = await health.report()
+        code = _code(report)
         body: dict[str, Any] = msgspec.to_builtins(report)
-        if not _may_see_details(request):
+        if not _may_see_details(request, code):
             body = {"status": body["status"], "timestamp": body["timestamp"]}
         elif "details" in request.query_params:
             body["history"] = msgspec.to_builtins(health.changes())
-        return Response(body, status_code=_code(report))
+        return Response(body, status_code=code)
 
     @route(["/health/live", "/livez", "/health/liveliness"], http_method=ASKED, sync_to_thread=False)
     def live(self) -> dict[str, str]:
@@ -59,26 +59,22 @@ class HealthController(Controller):
     ) -> Response[dict[str, Any]]:
         """The same in the shape of LLM Service's."""
         report = await health.report()
+        code = _code(report)
         body = terminus(report, metrics)
-        if not _may_see_details(request):
+        if not _may_see_details(request, code):
             body = {"status": body["status"]}
-        return Response(body, status_code=_code(report))
+        return Response(body, status_code=code)
 
 
 def _code(report: HealthReport) -> int:
     return 503 if report.status is HealthStatus.ERROR else 200
 
 
-def _may_see_details(request: Request) -> bool:
+def _may_see_details(request: Request, status: int) -> bool:
     state, headers = request.app.state, dict(request.scope["headers"])
     listener: Listener = state.listener
     if listener.is_local(headers) if state.public_details is None else state.public_details:
         return True
     door: Door = state.door
-    if not door.keys.needed:
-        return False
-    try:
-        door.keys.authenticate(headers.get(b"authorization", b""), headers.get(b"x-api-key", b""))
-    except AuthenticationError:
-        return False
-    return True
+    route, request_id = request.scope["path_template"], request.scope["state"]["request_id"]
+    return door.opens_details(headers, route=route, status=status, request_id=request_id)

@@ -10,7 +10,6 @@ from litestar.routes import HTTPRoute
 
 from app.controllers.door import Door
 from app.controllers.visitors import Visitors, calls_us_local
-from app.domain.errors import UNKNOWN_KEY, AuthenticationError
 
 ASIDE = "signalbox.aside"
 """In the scope of a request that came where only metrics are served."""
@@ -52,10 +51,8 @@ async def enforce(connection: ASGIConnection, handler: BaseRouteHandler) -> None
         case Policy.INFERENCE:
             door.authenticate(headers)
         case Policy.METRICS:
-            given = headers.get(b"authorization", b""), headers.get(b"x-api-key", b"")
-            is_open = state.metrics_public or listener.is_local(headers)
-            if not (is_open or door.keys.may_read_metrics(*given)):
-                raise AuthenticationError(UNKNOWN_KEY)
+            if not (state.metrics_public or listener.is_local(headers)):
+                door.authenticate_scraper(headers)
 
 
 def paths_of(app: Litestar, policy: Policy) -> set[str]:

@@ -53,6 +53,13 @@ def asked(port: int, path: str, host: str, *fields: str) -> httpx.Response:
         return wire.answer()
 
 
+def attempts(gateway: GatewayProcess) -> dict[str, float]:
+    return {
+        result: gateway.metric("llm_auth_attempts_total", result=result)
+        for result in ("accepted", "missing", "refused")
+    }
+
+
 @pytest.mark.parametrize("which", ["first", "other"])
 @pytest.mark.parametrize("path", METRICS)
 def test_metrics_are_not_shown_to_a_foreign_name(guarded: GatewayProcess, path: str, which: str) -> None:
@@ -97,3 +104,59 @@ def test_without_keys_by_the_operators_word_a_foreign_name_still_sees_no_insides
         check_common(metrics, AUTHENTICATION)
         assert health.json().keys() == {"status", "timestamp"}
         assert "version" in gateway.client.get("/health").json()
+
+
+@pytest.mark.parametrize("which", ["first", "other"])
+@pytest.mark.parametrize(
+    ("fields", "result"),
+    [
+        ([], "missing"),
+        ([f"Authorization: Bearer {WRONG}"], "refused"),
+        ([f"X-API-Key: {WRONG}"], "refused"),
+        ([f"X-API-Key: {KEY}"], "accepted"),
+        ([f"Authorization: Bearer {METRICS_KEY}"], "accepted"),
+    ],
+    ids=["none", "wrong", "wrong-x-api-key", "any", "own"],
+)
+def test_who_asks_for_metrics_with_which_key_is_counted(
+    guarded: GatewayProcess, fields: list[str], result: str, which: str
+) -> None:
+    before = attempts(guarded)
+
+    asked(port_of(guarded, which), "/metrics", "evil.test", *fields)
+
+    assert attempts(guarded) == before | {result: before[result] + 1}
+
+
+@pytest.mark.parametrize("path", HEALTH)
+@pytest.mark.parametrize(
+    ("key", "result"),
+    [(WRONG, "refused"), (METRICS_KEY, "refused"), (KEY, "accepted")],
+    ids=["wrong", "metrics", "any"],
+)
+def test_a_key_for_details_is_counted_and_a_wrong_one_has_its_line(
+    guarded: GatewayProcess, path: str, key: str, result: str
+) -> None:
+    before, name = attempts(guarded), f"guess-{result}-{key[3:6]}{re.sub('[^a-z]', '-', path)}"
+
+    response = asked(guarded.port, path, "evil.test", f"X-API-Key: {key}", f"X-Request-Id: {name}")
+    guarded.client.get("/nothing", headers={"x-request-id": f"{name}-over"})
+    guarded.log_of(f"{name}-over")
+
+    assert response.headers.get("x-signalbox-error") is None
+    assert attempts(guarded) == before | {result: before[result] + 1}
+    lines = [line for line in guarded.log() if line.get("request_id") == name]
+    route = {"/state": "/health"}.get(path, path.partition("?")[0])
+    told = [(line["event"], line["status"], line["route"], line["code"]) for line in lines]
+    assert told == ([("refused", "authentication", route, response.status_code)] if result == "refused" else [])
+    assert key not in guarded.log_text()
+
+
+@pytest.mark.parametrize("host", ["evil.test", "localhost"])
+def test_who_asks_for_health_without_a_key_is_not_counted(guarded: GatewayProcess, host: str) -> None:
+    before = attempts(guarded)
+
+    asked(guarded.port, "/health", host)
+    asked(guarded.port, "/monitoring/health", host)
+
+    assert attempts(guarded) == before
