@@ -49,6 +49,35 @@ class Failure(StrEnum):
     INTERNAL = "internal"
 
 
+OF_NO_PROVIDER = frozenset(
+    {
+        Failure.CLIENT_DISCONNECTED,
+        Failure.CANCELLED_BY_SHUTDOWN,
+        Failure.UPSTREAM_REJECTED,
+        Failure.CONTEXT_LENGTH,
+    }
+)
+"""Ends of attempts that tell nothing against a provider: counted, but in no rate of errors; rules name them too."""
+
+OF_CALLERS = frozenset(
+    {
+        Failure.INVALID_REQUEST,
+        Failure.AUTHENTICATION,
+        Failure.PERMISSION,
+        Failure.POLICY,
+        Failure.NOT_FOUND,
+        Failure.MODEL_NOT_FOUND,
+        Failure.METHOD_NOT_ALLOWED,
+        Failure.REQUEST_TIMEOUT,
+        Failure.PAYLOAD_TOO_LARGE,
+        Failure.UNSUPPORTED_ENCODING,
+        Failure.BUDGET_EXCEEDED,
+        Failure.RATE_LIMITED,
+    }
+)
+"""What a caller did wrong before anybody was asked."""
+
+
 UNKNOWN_KEY = "missing or unknown API key; send one, as Authorization: Bearer or as X-API-Key"
 """The same for everybody: what was wrong with a key is nobody's business."""
 

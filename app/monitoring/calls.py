@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from msgspec import Struct
 
-from app.domain.errors import Failure
+from app.domain.errors import OF_CALLERS, OF_NO_PROVIDER, Failure
 from app.domain.llm import SERVED_AGAIN, CacheStatus
 from app.domain.outcome import Outcome
 from app.domain.usage import NO_USAGE
@@ -19,6 +19,7 @@ TOKEN_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5
 RATE_BUCKETS = (1, 2.5, 5, 10, 25, 50, 75, 100, 150, 200, 300, 500, 1000)
 ACTIVE_SECONDS = 300.0
 MOST_ACCOUNTS = 4096
+NOT_OURS = OF_CALLERS | OF_NO_PROVIDER
 
 
 class CallMetrics:
@@ -33,7 +34,7 @@ class CallMetrics:
         self.window = Window(clock)
         """Seconds of all calls."""
         self.failures = Window(clock)
-        """Of those that failed."""
+        """Of those that failed, callers' own errors and leaving left out."""
         self.windows = self._families.windows
         """Seconds upstream, by provider."""
         tally.add_source(self._activity)
@@ -60,7 +61,8 @@ class CallMetrics:
         seconds = [outcome.seconds for outcome in outcomes]
         account.seconds.observe_all(seconds)
         self.window.observe_all(seconds)
-        if outcomes[0].error:
+        error = outcomes[0].error
+        if error and error not in NOT_OURS:
             self.failures.observe_all(seconds)
         for outcome in outcomes:
             if outcome.sampled:

@@ -7,6 +7,7 @@ from typing import Any
 from msgspec import Struct
 
 from app.cache.base import CacheSize
+from app.domain.errors import OF_NO_PROVIDER
 from app.monitoring.metrics import Metrics
 from app.monitoring.tally import Labels
 
@@ -43,7 +44,7 @@ class TokenCounts(Struct, frozen=True):
 
 
 class ProviderMetrics(Struct, frozen=True, rename="camel"):
-    """Attempts since the start; `error_rate` is the share of them that failed, 0 to 1.
+    """Attempts since the start; `error_rate` is the share of them that failed by the provider's fault, 0 to 1.
 
     `average_response_time` is milliseconds until one of them answered or failed.
     """
@@ -117,10 +118,14 @@ class MetricsSummary:
         took = self._children("llm_provider_latency_seconds").get((name,))
         return ProviderMetrics(
             request_count=attempts,
-            error_rate=_share(self._sum("llm_provider_errors", provider=name), attempts),
+            error_rate=_share(self._failed(name), attempts),
             average_response_time=_milliseconds(took.sum / sum(took.counts)) if took else 0.0,
             token_usage=TokenCounts(prompt=prompt, completion=completion, total=prompt + completion),
         )
+
+    def _failed(self, name: str) -> int:
+        errors = self._children("llm_provider_errors").items()
+        return int(sum(each.value for (who, word), each in errors if who == name and word not in OF_NO_PROVIDER))
 
     def _by_endpoint(self, family: str) -> dict[str, dict[str, int]]:
         """Sums by model of what is labelled by provider and model."""

@@ -3,7 +3,7 @@
 from grafana_foundation_sdk.builders.dashboard import Dashboard
 
 from scripts.dashboards.panels import DOWN_AND_UP, Section, board, graph, row, states, value
-from scripts.dashboards.queries import mean, of, percentiles, quantile, rate, ratio, total
+from scripts.dashboards.queries import OF_PROVIDERS, mean, of, percentiles, quantile, rate, ratio, total
 
 CHOSEN = 'provider=~"$provider"'
 ATTEMPTS = rate("llm_provider_requests_total", CHOSEN)
@@ -29,11 +29,17 @@ def dashboard() -> Dashboard:
 
 
 def _now() -> Section:
-    failed = rate("llm_provider_errors_total", CHOSEN)
+    failed = rate("llm_provider_errors_total", CHOSEN, OF_PROVIDERS)
     return row(
         "Now",
         value("Attempts", "reqps", ATTEMPTS, "Requests sent to providers."),
-        value("Failed attempts", "percentunit", ratio(failed, ATTEMPTS), "Share of attempts.", bad_above=0.1),
+        value(
+            "Failed attempts",
+            "percentunit",
+            ratio(failed, ATTEMPTS),
+            "Share of attempts, callers' doings left out.",
+            bad_above=0.1,
+        ),
         value("P95 latency", "s", quantile(0.95, "llm_provider_latency_seconds", CHOSEN), "Until an attempt answered."),
         value(
             "Uptime",
@@ -51,7 +57,7 @@ def _now() -> Section:
 
 
 def _answers() -> Section:
-    failed = rate("llm_provider_errors_total", CHOSEN, by="provider")
+    failed = rate("llm_provider_errors_total", CHOSEN, OF_PROVIDERS, by="provider")
     return row(
         "Answers",
         states("Up and down", (_up(), "{{provider}}"), "As the gateway judges by calls and probes.", DOWN_AND_UP),
@@ -62,13 +68,13 @@ def _answers() -> Section:
             "Success rate",
             "percentunit",
             [(f"1 - {ratio(failed, ATTEMPTS_OF_EACH)}", "{{provider}}")],
-            "Share of attempts that did not fail.",
+            "Share of attempts that did not fail by the provider's fault.",
         ),
         graph(
             "Errors by word",
             "reqps",
             [(rate("llm_provider_errors_total", CHOSEN, by="provider, error_type"), "{{provider}} {{error_type}}")],
-            "Failed attempts; docs/errors.md explains the words.",
+            "All failed attempts, callers' doings too; docs/errors.md explains the words.",
             stacked=True,
         ),
     )

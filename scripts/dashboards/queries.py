@@ -1,9 +1,13 @@
 """PromQL as the panels need it: of the gateways the reader chose, over a window that fits the resolution."""
 
+from app.domain.errors import OF_NO_PROVIDER
+
 SCOPE = 'job=~"$job",instance=~"$instance"'
 WINDOW = "$__rate_interval"
 ASKED_BY_MACHINES = 'route!~"/(health|livez|readyz|metrics|monitoring|api/usage).*"'
 """What probes and scrapers ask is no traffic."""
+OF_PROVIDERS = f'error_type!~"{"|".join(sorted(OF_NO_PROVIDER))}"'
+"""What callers did tells nothing against a provider."""
 
 Query = tuple[str, str]
 """An expression and the legend of its series."""

@@ -3,7 +3,17 @@
 from grafana_foundation_sdk.builders.dashboard import Dashboard
 
 from scripts.dashboards.panels import Section, board, graph, row, value
-from scripts.dashboards.queries import ASKED_BY_MACHINES, mean, of, percentiles, quantile, rate, ratio, total
+from scripts.dashboards.queries import (
+    ASKED_BY_MACHINES,
+    OF_PROVIDERS,
+    mean,
+    of,
+    percentiles,
+    quantile,
+    rate,
+    ratio,
+    total,
+)
 
 HTTP = "http_request_duration_seconds"
 REQUESTS = rate("http_requests_total", ASKED_BY_MACHINES)
@@ -148,11 +158,14 @@ def _answers() -> Section:
             "percentunit",
             [
                 (
-                    f"{rate('model_inference_errors_total', by='model')} / {rate('model_inference_total', by='model')}",
+                    ratio(
+                        rate("model_inference_errors_total", OF_PROVIDERS, by="model"),
+                        rate("model_inference_total", by="model"),
+                    ),
                     "{{model}}",
                 )
             ],
-            "Share of a model's calls that ended with an error.",
+            "Share of a model's calls that ended with an error, callers' doings left out.",
         ),
         graph(
             "How streams ended",

@@ -211,10 +211,15 @@ def test_pages_and_ports_are_checked(provider: ProviderProcess, directory: Path,
     assert told["custom:teapot"]["reason"] == f"{place} answered 200"
 
 
-def test_terminus_has_its_shape_and_counts_errors(provider: ProviderProcess, directory: Path, row: str) -> None:
+def test_terminus_has_its_shape_and_counts_errors_that_are_no_callers(
+    provider: ProviderProcess, directory: Path, row: str
+) -> None:
     with gateway_process(directory, ollama(provider, row)) as gateway:
+        provider.script(f"broken-{row}", answer(b"no JSON"))
         gateway.chat("no-such-model")
+        gateway.chat(f"local/broken-{row}")
         gateway.chat(f"local/{row}-model")
+        gateway.chat(f"local/{row}-model", temperature=0.5)
         response = gateway.client.get("/monitoring/health")
 
         body = response.json()
@@ -224,7 +229,7 @@ def test_terminus_has_its_shape_and_counts_errors(provider: ProviderProcess, dir
         assert body["info"]["providers"]["details"]["local"]["status"] == "up"
         system = body["info"]["system"]
         assert system["status"] == "degraded"
-        assert (system["details"]["errorRate"], system["details"]["activeRequests"]) == (0.5, 0)
+        assert (system["details"]["errorRate"], system["details"]["activeRequests"]) == (0.25, 0)
         assert system["details"]["averageLatency"] > 0
         assert gateway.client.head("/monitoring/health").status_code == 200
         refused = gateway.client.post("/monitoring/health")

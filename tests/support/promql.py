@@ -92,6 +92,15 @@ def questions() -> list[Question]:
     return of_rules() + of_dashboards()
 
 
+def shares_of_errors() -> list[Question]:
+    """Rates of attempts, or of a model's calls, that failed; not those that are told by word."""
+    return [
+        each
+        for each in questions()
+        if re.search(r"(provider|inference)_errors_total", each.expr) and re.search(r"[^/]/ ", each.expr)
+    ]
+
+
 def metrics_of(expr: str) -> set[str]:
     """The names of all metrics `expr` reads, as they are stored."""
     names: set[str] = set()

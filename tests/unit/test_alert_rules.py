@@ -8,8 +8,9 @@ from typing import Any
 import msgspec
 import pytest
 
+from app.domain.errors import OF_NO_PROVIDER
 from tests.support.prometheus import amtool, needs_alertmanager, needs_prometheus, promtool
-from tests.support.promql import PROMETHEUS, ROOT, Rule, alerts, operands, rules
+from tests.support.promql import PROMETHEUS, ROOT, Question, Rule, alerts, matched, operands, rules, shares_of_errors
 
 RUNBOOKS = ROOT / "docs" / "runbooks"
 SEVERITIES = {"critical", "warning", "info"}
@@ -129,6 +130,18 @@ def test_the_rules_of_llm_runner_router_are_its_own_word_for_word() -> None:
             "warning",
         ),
     }
+
+
+@pytest.mark.parametrize("question", shares_of_errors(), ids=lambda question: question.where)
+def test_rates_of_errors_leave_out_what_tells_nothing_against_a_provider(question: Question) -> None:
+    left_out = {value for label, value in matched(question.expr) if label == "error_type"}
+
+    assert re.findall(r'error_type([=!~]+)"', question.expr) == ["!~"]
+    assert left_out == OF_NO_PROVIDER
+
+
+def test_those_rates_are_found() -> None:
+    assert len(shares_of_errors()) == 5
 
 
 @needs_alertmanager

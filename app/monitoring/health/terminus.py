@@ -65,7 +65,7 @@ def _system(metrics: Metrics) -> dict[str, Any]:
 
 
 def error_rate(calls: CallMetrics) -> float:
-    """The share of calls that failed, of those in the last five minutes."""
+    """The share of calls that failed, of those in the last five minutes; what callers did is no failure."""
     return calls.failures.count / calls.window.count if calls.window.count else 0.0
 
 

@@ -7,7 +7,15 @@ from typing import Any
 import pytest
 
 from app.domain import upstream_errors
-from app.domain.errors import Failure, GatewayError, MethodNotAllowedError, NotFoundError
+from app.domain.errors import (
+    OF_CALLERS,
+    OF_NO_PROVIDER,
+    Failure,
+    GatewayError,
+    MethodNotAllowedError,
+    NotFoundError,
+    RequestError,
+)
 
 COLUMNS = {"word": "not_found", "status": 404, "type": "invalid_request_error", "code": "not_found", "fallback": False}
 
@@ -87,6 +95,19 @@ def test_what_a_caller_did_wrong_does_not_hurt_the_provider() -> None:
         Failure.UPSTREAM_REJECTED,
         Failure.CONTEXT_LENGTH,
     }
+
+
+def test_callers_errors_are_those_of_their_branch_and_those_that_are_reserved() -> None:
+    branch = {each.word for each in (RequestError, *classes(RequestError))}
+
+    assert branch | {Failure.POLICY, Failure.BUDGET_EXCEEDED, Failure.RATE_LIMITED} == OF_CALLERS
+
+
+def test_what_tells_against_a_provider_is_what_hurts_it_and_that_it_wants_us_slower() -> None:
+    branch = {each.word for each in ALL if issubclass(each, upstream_errors.UpstreamError) and not each.hurts}
+
+    assert branch - OF_NO_PROVIDER == {Failure.UPSTREAM_RATE_LIMITED}
+    assert OF_NO_PROVIDER - branch == {Failure.CLIENT_DISCONNECTED, Failure.CANCELLED_BY_SHUTDOWN}
 
 
 def test_a_rejection_speaks_in_the_providers_words() -> None:

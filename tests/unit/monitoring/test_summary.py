@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from app.cache.base import CacheSize
-from app.domain.errors import Failure
+from app.domain.errors import OF_NO_PROVIDER, Failure
 from app.domain.llm import CacheStatus
 from app.domain.usage import TokenUsage
 from app.monitoring.backlog import Backlog
@@ -93,6 +93,16 @@ def test_a_provider_has_its_attempts_its_failures_and_its_tokens() -> None:
     tokens = {"prompt": 3, "completion": 4, "total": 7}
     assert told["one"] == {"requestCount": 2, "errorRate": 0.5, "averageResponseTime": 300, "tokenUsage": tokens}
     assert told["two"] == {"requestCount": 1, "errorRate": 1, "averageResponseTime": 300, "tokenUsage": NO_TOKENS}
+
+
+def test_callers_who_leave_or_ask_wrongly_are_attempts_and_no_failures_of_the_provider() -> None:
+    metrics = made()
+    for word in (*OF_NO_PROVIDER, "", "", "", Failure.UPSTREAM_RATE_LIMITED):
+        metrics.providers.attempted("one", 0.1, word)
+
+    told = summary(metrics).detailed().provider["one"]
+
+    assert (told.request_count, told.error_rate) == (8, 0.125)
 
 
 def test_usage_is_by_endpoint_and_providers_that_share_one_are_added_up() -> None:

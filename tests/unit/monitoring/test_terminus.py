@@ -2,7 +2,7 @@
 
 import pytest
 
-from app.domain.errors import Failure
+from app.domain.errors import OF_CALLERS, OF_NO_PROVIDER, Failure
 from app.domain.health import Check, CheckStatus
 from app.monitoring.health.terminus import terminus
 from tests.support.checks import asked, service
@@ -42,6 +42,16 @@ async def test_the_system_is_degraded_from_one_in_twenty(failed: int, status: st
     system = terminus(await made.report(), metrics)["details"]["system"]
 
     assert (system["status"], system["details"]["errorRate"]) == (status, failed / 100)
+
+
+@pytest.mark.parametrize("word", sorted(OF_CALLERS | OF_NO_PROVIDER))
+async def test_what_callers_do_does_not_degrade_the_system(word: Failure) -> None:
+    made, metrics = service(asked("provider:a"))
+    metrics.calls.settled(outcome(error=word), outcome(), outcome(error=word), outcome())
+
+    system = terminus(await made.report(), metrics)["details"]["system"]
+
+    assert (system["status"], system["details"]["errorRate"]) == ("up", 0)
 
 
 async def test_what_makes_it_an_error_stands_there() -> None:
