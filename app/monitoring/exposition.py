@@ -61,11 +61,12 @@ class FamilyWriter:
         return starts
 
     def _quantiles(self, family: HistogramFamily) -> Iterator[bytes]:
-        """Samples that a guide promises beside the buckets; OpenMetrics forbids them."""
+        """Samples that a guide promises beside the buckets; OpenMetrics forbids them. NaN where nothing was seen."""
         assert family.quantiles is not None
-        for labels, window in family.quantiles():
+        for labels, window in list(family.quantiles()):  # a model may be new before the next piece
             pairs = list(zip(family.label_names, labels, strict=False))
-            for share, value in zip(QUANTILES, window.quantiles(*QUANTILES), strict=True):
+            values = window.quantiles(*QUANTILES) if window.count else [math.nan] * len(QUANTILES)
+            for share, value in zip(QUANTILES, values, strict=True):
                 yield b"%b%b\n" % (_start(family.name, [*pairs, ("quantile", f"{share:g}")]), number(value))
 
 
