@@ -1,5 +1,6 @@
 """OpenRouter, OpenAI, vLLM, Groq: whoever speaks OpenAI's API is a row in config, not a class."""
 
+import re
 from collections.abc import AsyncGenerator, Sequence
 from typing import Any
 
@@ -17,6 +18,8 @@ from app.settings import ProviderSettings
 
 NO_STREAMS = (b"application/json", b"text/html", b"application/problem+json")
 LONGEST_ERROR = 64 * 1024
+VERSION = re.compile(r"[0-9A-Za-z.+-]{1,32}")
+"""It becomes a label of a metric: other text is none."""
 
 
 class OpenAICompatibleProvider:
@@ -131,9 +134,10 @@ class OllamaProvider(OpenAICompatibleProvider):
         if answer.status >= 300:
             raise self._errors.from_answer(answer)
         try:
-            return _decode_version(answer.body).version
+            version = _decode_version(answer.body).version
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             raise UpstreamMalformedError("the version is not Ollama's", provider=self.name) from None
+        return version if VERSION.fullmatch(version) else ""
 
 
 class _Version(msgspec.Struct):
