@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 from app.cache.base import CacheBackend
+from app.domain.errors import QueueTimeoutError
 from app.domain.health import Check, CheckStatus
 from app.domain.upstream_errors import UpstreamError
 from app.monitoring.conditions import RedisMetrics
@@ -29,8 +30,14 @@ class ProviderIndicator:
         self._probe = probe
 
     async def run(self) -> Check:
-        """A server that has no list of models, or will not give it now, is not down for that."""
+        """A server that has no list of models, or will not give it now, is not down for that.
+
+        Raises QueueTimeoutError at once where calls have all our connections: it would only wait in our own queue.
+        """
         if self._probe:
+            load = self.provider.load()
+            if load is not None and load.active >= load.limit:
+                raise QueueTimeoutError(f"all connections to {self.provider.name} are busy", retry_after=1)
             try:
                 self.version = await self.provider.ping()
             except UpstreamError as error:

@@ -82,6 +82,10 @@ class HealthService:
         elif hurts:
             watch.failing(error)
 
+    def watch_of(self, provider: str) -> ProviderWatch:
+        """For whoever reads a stream, to tell that it flows."""
+        return self._providers[provider]
+
     async def run(self) -> None:
         """The worker: the first questions at boot, then whatever is due, so that metrics and log do not wait for
         somebody to ask.

@@ -13,6 +13,7 @@ UNHEALTHY_OVER, UNHEALTHY_UNTIL = 0.5, 0.25
 DEGRADED_OVER, DEGRADED_UNTIL = 0.1, 0.05
 KEPT = 5
 FORGOTTEN = 1e-3
+ROW_SECONDS = 30 * HALF_LIFE_SECONDS
 WELL = "ok"
 
 
@@ -22,6 +23,9 @@ class Traffic:
     Three failures in a row are unhealthy at once. Beyond that the share of failures decides, as soon as there are
     calls for 5: over a half unhealthy, over a tenth degraded. It takes half of such a share to get back, so that
     nothing flaps at the edge. With less evidence one success is enough.
+
+    Whom calls found down and a question finds well is on trial: one more failure is enough again. Only a success, or
+    ten minutes without a failure, end a row.
     """
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
@@ -31,6 +35,9 @@ class Traffic:
         self._calls = 0.0
         self._failed = 0.0
         self._row = 0
+        self._on_trial = False
+        """Since its row began; means nothing while there is none."""
+        self._failed_at = 0.0
         self._at = self.now = 0.0
         """`now` is when the last call ended, on the clock."""
 
@@ -43,7 +50,10 @@ class Traffic:
 
     def failing(self, word: str) -> CheckStatus:
         self._count(1.0)
+        if self._row == 0 or self.now - self._failed_at >= ROW_SECONDS:
+            self._row, self._on_trial = 0, False
         self._row += 1
+        self._failed_at = self.now
         self.recent.append(word)
         if self._row >= FAILURES_TO_FALL:
             self.status = CheckStatus.UNHEALTHY
@@ -57,14 +67,19 @@ class Traffic:
         if self.status is CheckStatus.HEALTHY:
             return None
         last = next((word for word in reversed(self.recent) if word != WELL), "")
+        if self._on_trial and self._row >= FAILURES_TO_FALL:
+            return f"calls fail though our question is answered, the last with {last}"
         if self._row >= FAILURES_TO_FALL:
             return f"{self._row} calls in a row failed, the last with {last}"
         return f"{self._failed / self._calls:.0%} of recent calls failed" + (f", the last with {last}" if last else "")
 
-    def forget(self) -> None:
-        """It was silent, and a question has told how it is."""
-        self._calls = self._failed = 0.0
-        self._row = 0
+    def asked(self, *, well: bool) -> None:
+        """It was silent, and a question has told how it is; that calls failed is not undone by an answer to it."""
+        down = self.status is CheckStatus.UNHEALTHY
+        if down:
+            self._row, self._on_trial = max(self._row, FAILURES_TO_FALL - 1), True
+        if down or not well:
+            self._calls = self._failed = 0.0
         self.status = CheckStatus.HEALTHY
 
     def _count(self, failed: float) -> None:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from msgspec.structs import replace
 
-from app.domain.errors import GatewayError
+from app.domain.errors import CapacityError, GatewayError
 from app.domain.health import Change, Check, CheckStatus
 from app.monitoring.health.base import Indicator
 from app.monitoring.health.history import History
@@ -58,6 +58,8 @@ class Watch:
         try:
             async with asyncio.timeout(indicator.deadline):
                 found = await indicator.run()
+        except CapacityError:
+            return  # a limit of ours tells nothing: what it says stays, and it is asked at the next look
         except TimeoutError as error:
             said = str(error) or f"no answer within {indicator.deadline:g} s"
             found = Check(status=CheckStatus.UNHEALTHY, reason=said)
@@ -78,8 +80,9 @@ class Watch:
         if found.status is before.status:
             self.check = replace(found, since=before.since)
             return
-        self.check = replace(found, since=now())
-        change = Change(time=now(), check=self.name, before=before.status, after=found.status, reason=found.reason)
+        when = now()
+        self.check = replace(found, since=when)
+        change = Change(time=when, check=self.name, before=before.status, after=found.status, reason=found.reason)
         self._history.turned(change)
 
 
@@ -99,6 +102,8 @@ class ProviderWatch(Watch):
         self._traffic = Traffic(clock=clock)
         self._told = told
         self._heard = False
+        self.flowing = False
+        """Set at each event of a stream, which ends long after it: this alone, since there are many."""
 
     def well(self) -> None:
         """A call was answered."""
@@ -115,6 +120,16 @@ class ProviderWatch(Watch):
             self._heard = True
             self._fresh_until = self._clock() + self.max_age
             self._by_traffic()
+        self.flowing = False
+
+    def refresh(self) -> "asyncio.Task[None] | None":
+        """Streams that flow spare the question where it is up; they lift nothing before they have ended well."""
+        if self.flowing:
+            self.flowing = False
+            if self.is_up:
+                self._heard = True
+                self._fresh_until = self._clock() + self.max_age
+        return super().refresh()
 
     def shown(self) -> Check:
         return replace(self.check, recent=tuple(self._traffic.recent)) if self._traffic.recent else self.check
@@ -125,9 +140,9 @@ class ProviderWatch(Watch):
 
     def _answered(self, found: Check) -> None:
         """What calls have said meanwhile counts more."""
-        if self._heard:
+        if self._heard or (self.flowing and self.is_up):
             return
-        self._traffic.forget()
+        self._traffic.asked(well=found.status is not CheckStatus.UNHEALTHY)
         self._stands(found)
 
     def _by_traffic(self) -> None:

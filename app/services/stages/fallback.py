@@ -139,9 +139,11 @@ class _Watching:
         self._name = name
         self._metrics = metrics
         self._health = health
+        self._watch = health.watch_of(name)
+        self._watch.flowing = True  # the first event is here
 
     def saw(self, events: bytes) -> None:
-        return None
+        self._watch.flowing = True
 
     def ended(self, error: BaseException | None) -> None:
         if error is None:

@@ -6,11 +6,13 @@ from typing import Any, cast
 import pytest
 
 from app.cache.base import CacheSize
+from app.domain.errors import QueueTimeoutError
 from app.domain.health import CheckStatus
 from app.domain.upstream_errors import UpstreamAuthError, UpstreamNotFoundError
 from app.monitoring.conditions import RedisMetrics
 from app.monitoring.health.adapters import ModelIndicator, ModelsIndicator, ProviderIndicator, RedisIndicator, wanted
 from app.providers.listing import Listings
+from app.providers.upstream.base import Load
 from tests.support.checks import Fake
 from tests.support.metrics import made as made_metrics
 from tests.support.metrics import value
@@ -74,6 +76,23 @@ async def test_without_probes_nobody_is_asked() -> None:
     provider.failure = RuntimeError("asked")
 
     assert (await indicator(provider, probe=False).run()).status is HEALTHY
+
+
+@pytest.mark.parametrize("probe", [True, False])
+async def test_where_calls_have_all_our_connections_nobody_is_asked(*, probe: bool) -> None:
+    class Full(Fake):
+        def load(self) -> Load:
+            return Load(active=8, idle=0, limit=8, waiting=0, refused=0)
+
+    provider = Full("a")
+    provider.failure = RuntimeError("asked")
+    made = indicator(provider, probe=probe)
+
+    if not probe:
+        assert (await made.run()).status is HEALTHY
+        return
+    with pytest.raises(QueueTimeoutError, match="all connections to a are busy"):
+        await made.run()
 
 
 async def test_redis_tells_its_errors_and_whether_it_is_of_use() -> None:

@@ -5,7 +5,7 @@ import itertools
 import pytest
 
 from app.domain.health import CheckStatus
-from app.monitoring.health.traffic import EVIDENCE, FAILURES_TO_FALL, HALF_LIFE_SECONDS, Traffic
+from app.monitoring.health.traffic import EVIDENCE, FAILURES_TO_FALL, HALF_LIFE_SECONDS, ROW_SECONDS, Traffic
 
 HEALTHY, DEGRADED, UNHEALTHY = CheckStatus.HEALTHY, CheckStatus.DEGRADED, CheckStatus.UNHEALTHY
 
@@ -126,11 +126,53 @@ def test_at_a_steady_rate_an_outage_is_forgotten_after_two_half_lives() -> None:
     assert seconds == pytest.approx(2 * HALF_LIFE_SECONDS, rel=0.1)
 
 
-def test_what_is_forgotten_counts_no_more() -> None:
+@pytest.mark.parametrize("outcomes", ["xxx", "xx." * 4, "x" * 3000])
+def test_who_is_found_well_after_failing_calls_is_on_trial(outcomes: str) -> None:
+    made, _ = traffic()
+    told(made, outcomes)
+    assert made.status is UNHEALTHY
+
+    made.asked(well=True)
+
+    assert made.status is HEALTHY
+    assert told(made, "x") == [UNHEALTHY]
+    assert made.reason == "calls fail though our question is answered, the last with upstream_error"
+    made.asked(well=True)
+    assert told(made, ".xxx") == [HEALTHY, HEALTHY, HEALTHY, UNHEALTHY]
+    assert made.reason == "3 calls in a row failed, the last with upstream_error"
+
+
+def test_a_question_that_failed_meanwhile_ends_no_trial() -> None:
     made, _ = traffic()
     told(made, "xxx")
 
-    made.forget()
+    made.asked(well=False)
+    made.asked(well=True)
 
+    assert told(made, "x") == [UNHEALTHY]
+
+
+def test_a_good_answer_to_a_question_ends_no_row_and_takes_no_evidence() -> None:
+    made, _ = traffic()
+    told(made, "xx")
+    made.asked(well=True)
+    assert told(made, "x") == [UNHEALTHY]
+
+    made, _ = traffic()
+    told(made, ".......x")
+    assert made.status is DEGRADED
+    made.asked(well=True)
     assert made.status is HEALTHY
-    assert told(made, "xx") == [HEALTHY, HEALTHY]
+    assert told(made, "x") == [DEGRADED]
+
+
+@pytest.mark.parametrize("trial", [False, True])
+def test_ten_minutes_without_a_failure_end_a_row(*, trial: bool) -> None:
+    for seconds, status in ((ROW_SECONDS - 1, UNHEALTHY), (ROW_SECONDS, HEALTHY)):
+        made, now = traffic()
+        told(made, "xxx" if trial else "xx")
+        made.asked(well=True)
+        now[0] += seconds
+
+        assert told(made, "x") == [status]
+    assert ROW_SECONDS == 600

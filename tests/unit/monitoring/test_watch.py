@@ -6,7 +6,7 @@ import pytest
 
 from app.domain.health import Check, CheckStatus
 from app.monitoring.health.history import KEPT, History
-from app.monitoring.health.watch import ProviderWatch, Watch
+from app.monitoring.health.watch import Watch
 from tests.support.checks import Asked
 from tests.support.metrics import made as made_metrics
 from tests.support.metrics import value
@@ -17,16 +17,6 @@ HEALTHY, DEGRADED, UNHEALTHY = CheckStatus.HEALTHY, CheckStatus.DEGRADED, CheckS
 def watch(asked: Asked | None = None, *, history: History | None = None) -> tuple[Watch, list[float]]:
     now = [100.0]
     return Watch(asked or Asked(), history or History(made_metrics().health), clock=lambda: now[0]), now
-
-
-def provider(asked: Asked | None = None) -> tuple[ProviderWatch, list[float], list[bool]]:
-    now, heard = [100.0], list[bool]()
-    history = History(made_metrics().health)
-
-    def told(*, is_up: bool) -> None:
-        heard.append(is_up)
-
-    return ProviderWatch(asked or Asked(), history, told=told, clock=lambda: now[0]), now, heard
 
 
 async def answered(made: Watch) -> Check:
@@ -170,87 +160,6 @@ async def test_the_history_is_bounded_and_the_newest_comes_first() -> None:
     changes = history.changes()
     assert len(changes) == KEPT
     assert changes[0].reason == str(KEPT + 9)
-
-
-async def test_live_traffic_spares_the_question_for_as_long_as_it_is_fresh() -> None:
-    asked = Asked()
-    made, now, _ = provider(asked)
-    made.well()
-
-    now[0] += 29.9
-    await answered(made)
-    assert asked.times == 0
-    now[0] += 0.1
-    await answered(made)
-
-    assert asked.times == 1
-
-
-async def test_too_few_failures_spare_no_question_and_three_do() -> None:
-    asked = Asked()
-    made, now, heard = provider(asked)
-    made.failing("upstream_error")
-    made.failing("upstream_error")
-    await answered(made)
-    assert asked.times == 1
-    now[0] += 30
-
-    for _ in range(3):
-        made.failing("upstream_error")
-    check = await answered(made)
-    assert asked.times == 1
-    assert (check.status, check.reason) == (UNHEALTHY, "3 calls in a row failed, the last with upstream_error")
-    assert check.recent == ("upstream_error",) * 5
-    assert heard == [False]
-    now[0] += 30
-    await answered(made)
-
-    assert asked.times == 2
-    assert heard == [False, True]
-
-
-async def test_one_success_lifts_what_a_question_found_down() -> None:
-    asked = Asked()
-    asked.failure = RuntimeError("down")
-    made, _, heard = provider(asked)
-    await answered(made)
-
-    made.well()
-
-    assert made.is_up
-    assert made.shown().reason is None
-    assert heard == [False, True]
-
-
-async def test_what_calls_say_while_a_question_is_asked_counts_more() -> None:
-    asked = Asked()
-    asked.gate.clear()
-    made, _, _ = provider(asked)
-    task = made.refresh()
-    await asyncio.sleep(0)
-
-    for _ in range(3):
-        made.failing("upstream_timeout")
-    asked.gate.set()
-    assert task is not None
-    await task
-
-    assert not made.is_up
-
-
-async def test_a_good_answer_after_silence_begins_anew() -> None:
-    made, now, _ = provider()
-    for outcome in "xx." * 4:
-        made.well() if outcome == "." else made.failing("upstream_error")
-    assert not made.is_up
-
-    now[0] += 30
-    await answered(made)
-
-    assert made.is_up
-    made.failing("upstream_error")
-    made.failing("upstream_error")
-    assert made.is_up
 
 
 async def test_closing_ends_the_question() -> None:

@@ -1,5 +1,7 @@
 """Which targets are asked, how often, and with what waits."""
 
+from collections.abc import AsyncGenerator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -55,6 +57,10 @@ class Witness:
         self.choices: list[tuple[str, str]] = []
         self.again: list[tuple[str, str]] = []
         self.given_up: list[tuple[str, str]] = []
+        self.watch = SimpleNamespace(flowing=False)
+
+    def watch_of(self, _: str) -> SimpleNamespace:
+        return self.watch
 
     def moved(self, *_: str) -> None:
         return None
@@ -178,3 +184,26 @@ async def test_time_spent_on_a_connection_that_never_came_is_connecting() -> Non
     await dispatcher(Provider("one", errors.unreached(failed(errors.UpstreamConnectError))), Provider("two"))(call)
 
     assert 0 < call.passage.connecting <= call.passage.answered - call.passage.routed
+
+
+async def test_a_stream_tells_at_its_first_event_and_at_each_that_it_flows() -> None:
+    class Streaming(Provider):
+        async def answer(self, request: LLMRequest, *, model: str, lines: bytes = b"") -> Reply:
+            return Reply(body=events(), provider=self.name, model=model)
+
+    async def events() -> AsyncGenerator[bytes]:
+        yield b"data: {}\n\n"
+
+    health, call = Witness(), call_for(BODY)
+    provider: Any = Streaming("one")
+    made = FallbackDispatcher(Registry(provider), Witness(), health, RetrySettings())  # type: ignore[arg-type] # stand-ins
+
+    await made(call)
+    begun, health.watch.flowing = health.watch.flowing, False
+    (tap,) = call.taps
+    assert (begun, health.watch.flowing, health.attempts) == (True, False, [])
+    tap.saw(b"data: {}\n\n")
+
+    assert health.watch.flowing
+    tap.ended(None)
+    assert health.attempts == [("one", None)]
