@@ -115,7 +115,7 @@ def test_live_traffic_tells_of_a_provider_whose_model_list_looks_well(
         assert gateway.chat(f"one/{model}").status_code == 502
 
         report = until(gateway, "error")
-        assert "3 calls in a row failed" in json.dumps(report["checks"])
+        assert "3 attempts in a row failed" in json.dumps(report["checks"])
 
         provider.script(model, answer({"choices": [{"message": {"content": "x"}, "finish_reason": "stop"}]}))
         assert gateway.chat(f"one/{model}").status_code == 200

@@ -74,13 +74,13 @@ class HealthService:
         """Whether at least one provider is not known to be down; asks nobody."""
         return any(each.is_up for each in self._providers.values())
 
-    def attempted(self, provider: str, error: Failure | None, *, hurts: bool) -> None:
+    def attempted(self, provider: str, error: Failure | None, *, hurts: bool, detail: str = "") -> None:
         """What a live call says of its provider."""
         watch = self._providers[provider]
         if error is None:
             watch.well()
         elif hurts:
-            watch.failing(error)
+            watch.failing(error, detail)
 
     def watch_of(self, provider: str) -> ProviderWatch:
         """For whoever reads a stream, to tell that it flows."""

@@ -37,6 +37,7 @@ class Traffic:
         self._row = 0
         self._on_trial = False
         """Since its row began; means nothing while there is none."""
+        self._last = ""
         self._failed_at = 0.0
         self._at = self.now = 0.0
         """`now` is when the last call ended, on the clock."""
@@ -48,8 +49,10 @@ class Traffic:
         self.status = self._by_share() if self._failed and self._calls >= EVIDENCE else CheckStatus.HEALTHY
         return self.status
 
-    def failing(self, word: str) -> CheckStatus:
+    def failing(self, word: str, detail: str = "") -> CheckStatus:
+        """`detail` is what the system said of it, such as Connection refused."""
         self._count(1.0)
+        self._last = f"{word}: {detail}" if detail else word
         if self._row == 0 or self.now - self._failed_at >= ROW_SECONDS:
             self._row, self._on_trial = 0, False
         self._row += 1
@@ -66,11 +69,11 @@ class Traffic:
         """In a sentence, where it is not healthy."""
         if self.status is CheckStatus.HEALTHY:
             return None
-        last = next((word for word in reversed(self.recent) if word != WELL), "")
+        last = self._last
         if self._on_trial and self._row >= FAILURES_TO_FALL:
             return f"calls fail though our question is answered, the last with {last}"
         if self._row >= FAILURES_TO_FALL:
-            return f"{self._row} calls in a row failed, the last with {last}"
+            return f"{self._row} attempts in a row failed, the last with {last}"
         return f"{self._failed / self._calls:.0%} of recent calls failed" + (f", the last with {last}" if last else "")
 
     def asked(self, *, well: bool) -> None:

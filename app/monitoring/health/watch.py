@@ -113,9 +113,9 @@ class ProviderWatch(Watch):
             self._by_traffic()
         self._fresh_until = traffic.now + self.max_age
 
-    def failing(self, word: str) -> None:
+    def failing(self, word: str, detail: str = "") -> None:
         """A call failed by no fault of its caller's."""
-        status = self._traffic.failing(word)
+        status = self._traffic.failing(word, detail)
         if status is not CheckStatus.HEALTHY:
             self._heard = True
             self._fresh_until = self._clock() + self.max_age

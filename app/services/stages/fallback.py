@@ -128,7 +128,7 @@ class FallbackDispatcher:
         if isinstance(error, QueueTimeoutError) or getattr(error, "connecting", False):
             call.passage.connecting += seconds
         if isinstance(error, UpstreamError):
-            self._health.attempted(name, word, hurts=error.hurts)
+            self._health.attempted(name, word, hurts=error.hurts, detail=error.detail)
 
 
 class _Watching:

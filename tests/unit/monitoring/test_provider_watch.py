@@ -58,7 +58,7 @@ async def test_too_few_failures_spare_no_question_and_three_do() -> None:
         made.failing("upstream_error")
     check = await answered(made)
     assert asked.times == 1
-    assert (check.status, check.reason) == (UNHEALTHY, "5 calls in a row failed, the last with upstream_error")
+    assert (check.status, check.reason) == (UNHEALTHY, "5 attempts in a row failed, the last with upstream_error")
     assert check.recent == ("upstream_error",) * 5
     assert heard == [False]
     now[0] += 30

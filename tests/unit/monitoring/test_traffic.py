@@ -25,7 +25,7 @@ def test_three_failures_in_a_row_are_unhealthy_at_once() -> None:
 
     assert told(made, "xxx") == [HEALTHY, HEALTHY, UNHEALTHY]
     assert FAILURES_TO_FALL == 3
-    assert made.reason == "3 calls in a row failed, the last with upstream_error"
+    assert made.reason == "3 attempts in a row failed, the last with upstream_error"
 
 
 def test_after_a_thousand_good_calls_three_failures_in_a_row_still_are() -> None:
@@ -139,7 +139,7 @@ def test_who_is_found_well_after_failing_calls_is_on_trial(outcomes: str) -> Non
     assert made.reason == "calls fail though our question is answered, the last with upstream_error"
     made.asked(well=True)
     assert told(made, ".xxx") == [HEALTHY, HEALTHY, HEALTHY, UNHEALTHY]
-    assert made.reason == "3 calls in a row failed, the last with upstream_error"
+    assert made.reason == "3 attempts in a row failed, the last with upstream_error"
 
 
 def test_a_question_that_failed_meanwhile_ends_no_trial() -> None:
@@ -176,3 +176,13 @@ def test_ten_minutes_without_a_failure_end_a_row(*, trial: bool) -> None:
 
         assert told(made, "x") == [status]
     assert ROW_SECONDS == 600
+
+
+def test_the_reason_has_what_the_system_said() -> None:
+    made = Traffic(clock=lambda: 100.0)
+
+    for _ in range(3):
+        made.failing("upstream_connect", "Connection refused")
+
+    assert made.reason == "3 attempts in a row failed, the last with upstream_connect: Connection refused"
+    assert list(made.recent) == ["upstream_connect"] * 3

@@ -45,7 +45,7 @@ class Healthy(HealthService):
     def __init__(self) -> None:
         self.told: list[tuple[str, str | None]] = []
 
-    def attempted(self, name: str, word: str | None, *, hurts: bool) -> None:
+    def attempted(self, name: str, word: str | None, *, hurts: bool, detail: str = "") -> None:
         self.told.append((name, word))
 
 
