@@ -33,6 +33,8 @@ class Check(Struct, frozen=True, kw_only=True, omit_defaults=True):
     latency_ms: float | None = None
     since: str | None = None
     reason: str | None = None
+    critical: bool = False
+    """While it is unhealthy, so is the whole, where `health.fail_on` or the operator says so."""
 
 
 class Change(Struct, frozen=True, kw_only=True, rename={"before": "from", "after": "to"}):

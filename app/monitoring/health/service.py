@@ -7,9 +7,10 @@ from datetime import UTC, datetime
 from typing import Literal
 
 from msgspec import UNSET
+from msgspec.structs import replace
 
 from app.domain.errors import Failure
-from app.domain.health import Change, CheckStatus, HealthReport, HealthStatus
+from app.domain.health import Change, Check, CheckStatus, HealthReport, HealthStatus
 from app.monitoring.health.endpoints import Endpoints
 from app.monitoring.health.history import History
 from app.monitoring.health.watch import ProviderWatch, Watch
@@ -112,7 +113,7 @@ class HealthService:
             endpoints=self._endpoints.report(),
             providers={name: each.is_up for name, each in self._providers.items()},
             redis=self._redis.is_up if self._redis else UNSET,
-            checks={each.name: each.shown() for each in [*self._first, *self._derived]},
+            checks={each.name: _marked(each) for each in [*self._first, *self._derived]},
         )
 
     def _status(self) -> HealthStatus:
@@ -129,3 +130,7 @@ class HealthService:
             return HealthStatus.ERROR
         troubled = any(each.check.status is not CheckStatus.HEALTHY for each in watches)
         return HealthStatus.DEGRADED if troubled else HealthStatus.OK
+
+
+def _marked(watch: Watch) -> Check:
+    return replace(watch.shown(), critical=True) if watch.critical else watch.shown()

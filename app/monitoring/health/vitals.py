@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
+from pathlib import Path
 
 from app.domain.health import Check, CheckStatus
 from app.monitoring.machine import Machine
@@ -68,7 +69,7 @@ def vitals(settings: HealthSettings, machine: Machine, lag: LoopLag) -> list[Thr
         lambda: machine.disk().percent,
         threshold=settings.disk_threshold,
         unit="%",
-        where=lambda: f", where {machine.disk().path} is",
+        where=lambda: f", where {Path(machine.disk().path).resolve()} is",
     )
     loop = Threshold("event_loop", lag.worst_ms, threshold=settings.event_loop_threshold_ms, unit=" ms")
     return [*(Threshold(name, read, threshold=most, unit="%") for name, read, most in percent), disk, loop]

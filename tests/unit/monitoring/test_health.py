@@ -75,6 +75,15 @@ async def test_a_machine_in_trouble_degrades() -> None:
     assert report.checks["cpu_usage"].reason == HOT.reason
 
 
+async def test_the_report_says_which_checks_are_critical() -> None:
+    made, _ = service(asked("a", critical=True), asked("b"))
+
+    checks = msgspec.to_builtins((await made.report()).checks)
+
+    assert checks["a"]["critical"] is True
+    assert "critical" not in checks["b"]
+
+
 async def test_the_report_has_its_shape() -> None:
     now = [100.0]
     made, _ = service(
