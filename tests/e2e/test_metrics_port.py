@@ -182,7 +182,7 @@ def test_a_port_that_is_taken_is_told_in_one_line(directory: Path) -> None:
 
     assert ended.returncode == 1
     (line,) = ended.stderr.splitlines()
-    assert line.startswith(f"signalbox: cannot listen on 127.0.0.1:{port}: ")
+    assert line.startswith(f"signalbox: cannot listen on 127.0.0.1:{port} (metrics.port): ")
 
 
 @pytest.mark.parametrize(
