@@ -35,8 +35,6 @@ class CallMetrics:
         """Seconds of all calls."""
         self.failures = Window(clock)
         """Of those that failed, callers' own errors and leaving left out."""
-        self.windows = self._families.windows
-        """Seconds upstream, by provider."""
         tally.add_source(self._activity)
 
     def settled(self, *outcomes: Outcome) -> None:
@@ -76,7 +74,6 @@ class CallMetrics:
             used.count.value += count
             used.seconds.observe_all(seconds)
             used.model_window.observe_all(seconds)
-            used.window.observe_all([outcome.seconds_upstream for outcome in outcomes])
             if used.errors is not None:
                 used.errors.value += count
             self._families.spent(used, outcomes)
@@ -124,7 +121,6 @@ class _Used(Struct):
     count: Count
     seconds: Distribution
     model_window: Window
-    window: Window
     errors: Count | None
     spending: "_Spending | None" = None
 
@@ -177,7 +173,6 @@ class _Families:
         self._rate = histogram(
             "model_tokens_per_second", "Completion tokens of a call over its seconds", "model", bounds=RATE_BUCKETS
         )
-        self.windows: dict[str, Window] = {}
         self._model_windows: dict[Labels, Window] = {}
         self._model_seconds.quantiles = self._model_windows.items
 
@@ -224,7 +219,6 @@ class _Families:
             self._inferences.of(model),
             seconds,
             self._model_windows.setdefault(label, Window(self._clock)),
-            self.windows.setdefault(provider, Window(self._clock)),
             self._errors.of(model, error) if error else None,
         )
 

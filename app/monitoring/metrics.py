@@ -15,6 +15,7 @@ from prometheus_client.exposition import choose_encoder
 from app.cache.base import CacheSize
 from app.monitoring import custom
 from app.monitoring.answers import LATENCY_BUCKETS, AnswerMetrics
+from app.monitoring.backlog import AT_ONCE
 from app.monitoring.calls import NONE, CallMetrics
 from app.monitoring.conditions import HealthMetrics
 from app.monitoring.exposition import FamilyWriter, readings_text
@@ -57,7 +58,7 @@ class Metrics:
         self.spans_exported: Callable[[], int] = int
         self.spans_dropped: Callable[[], int] = int
         """Set by who knows: requests being answered, sockets open, log lines lost, spans."""
-        self.before_reading: list[Callable[[], object]] = []
+        self.before_reading: list[Callable[[], object]] = [self.providers.work_off]
         self.tally.gauge("llm_build_info", "Always 1", "version").of(version).value = 1
         self.tally.add_source(lambda: _cache_sizes(cache()))
         self.tally.add_source(self._socket)
@@ -161,6 +162,7 @@ class ProviderMetrics:
         self._at = tally.gauge(
             "llm_endpoint_active_requests", "Calls a provider is working on, by model", "provider", "model"
         )
+        self._ended: list[tuple[str, float]] = []
         self._unplaced = self._active.of(NONE)
         self._place = lru_cache(MOST_REMEMBERED)(self._placed)
         self._up = tally.gauge("llm_provider_up", "1 while the provider counts as healthy", "provider")
@@ -196,10 +198,19 @@ class ProviderMetrics:
         return int(child.value) if child is not None else 0
 
     def attempted(self, provider: str, seconds: float, error: str = "") -> None:
-        self._attempts.of(provider).value += 1
-        self._latency.of(provider).observe(seconds)
+        """Counted with the next ones, or when somebody reads."""
+        self._ended.append((provider, seconds))
         if error:
             self._failures.of(provider, error).value += 1
+        if len(self._ended) >= AT_ONCE:
+            self.work_off()
+
+    def work_off(self) -> None:
+        ended, self._ended = self._ended, []
+        for provider in {provider for provider, _ in ended}:
+            seconds = [seconds for name, seconds in ended if name == provider]
+            self._attempts.of(provider).value += len(seconds)
+            self._latency.of(provider).observe_all(seconds)
 
     def stream_broke(self, provider: str, error: str) -> None:
         """An attempt that was counted when its first event came has failed after all."""
