@@ -10,6 +10,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from tests.e2e.conftest import PROVIDER_KEY
@@ -18,15 +19,23 @@ from tests.support.processes import GatewayProcess, ProviderProcess, answer, fre
 pytestmark = pytest.mark.e2e
 
 PATIENCE_SECONDS = 20.0
+CALLERS = 8
 KILOBYTES_64 = 64 * 1024
 UNCACHED = {"cache": {"enabled": False}}
 FORGED = '{"event":"forged"}'
 
 
 def ask_often(gateway: GatewayProcess, times: int) -> list[str]:
-    """Request ids of so many calls, some of them at once."""
-    with ThreadPoolExecutor(8) as pool:
-        answers = list(pool.map(lambda _: gateway.chat("demo"), range(times)))
+    """Request ids of so many calls, eight at a time; a client of httpx is not for several threads."""
+    question = {"model": "demo", "messages": [{"role": "user", "content": "hi"}]}
+
+    def asked(count: int) -> list[httpx.Response]:
+        with httpx.Client(base_url=gateway.url, trust_env=False, timeout=PATIENCE_SECONDS) as client:
+            return [client.post("/v1/chat/completions", json=question) for _ in range(count)]
+
+    with ThreadPoolExecutor(CALLERS) as pool:
+        counts = [(times + place) // CALLERS for place in range(CALLERS)]
+        answers = [answer for found in pool.map(asked, counts) for answer in found]
     assert {each.status_code for each in answers} == {200}
     return [each.headers["x-request-id"] for each in answers]
 
