@@ -6,8 +6,12 @@ import httpx
 import pytest
 
 from tests.support.processes import GatewayProcess, ProviderProcess, answer, event, stream
+from tests.support.raw import Wire, request
 
 pytestmark = pytest.mark.e2e
+
+WAIT_SECONDS = 0.4
+GOOD = {"choices": [{"index": 0, "message": {"content": "x"}, "finish_reason": "stop"}]}
 
 
 def timing_of(response: httpx.Response) -> dict[str, float]:
@@ -82,3 +86,47 @@ def test_a_stream_is_counted_to_its_last_event(gateway: GatewayProcess, provider
     after = [gateway.metric(name, provider="primary", **labels) for name, labels in names]
     size = len(event("a")) * 3 + len(event("b")) * 2 + len(event("c", "stop"))
     assert [now - then for now, then in zip(after, before, strict=True)] == [6, size, 1, 1, 1]
+
+
+def test_the_wait_for_a_provider_is_told_as_that(
+    gateway: GatewayProcess, provider: ProviderProcess, model: str
+) -> None:
+    provider.script(model, [{"sleep": WAIT_SECONDS}, *answer(GOOD)])
+
+    timing = timing_of(gateway.chat(f"primary/{model}"))
+
+    assert timing.pop("total") >= timing["upstream_wait"] >= WAIT_SECONDS * 1000
+    assert max(timing, key=lambda phase: timing[phase]) == "upstream_wait"
+
+
+def test_a_slow_sender_is_told_as_queue(gateway: GatewayProcess, model: str) -> None:
+    whole = request(gateway.port, b'{"model":"primary/%b","messages":[]}' % model.encode())
+    with Wire(gateway.port) as wire:
+        wire.send(whole[:-5])
+        time.sleep(WAIT_SECONDS)
+        wire.send(whole[-5:])
+        timing = timing_of(wire.answer())
+
+    assert timing.pop("total") >= timing["queue"] >= WAIT_SECONDS * 900  # its head was not there at once
+    assert max(timing, key=lambda phase: timing[phase]) == "queue"
+
+
+def test_a_pause_in_a_stream_is_its_gap_and_not_its_first_event(
+    gateway: GatewayProcess, provider: ProviderProcess, model: str
+) -> None:
+    usage = b'data: {"choices":[],"usage":{"prompt_tokens":7,"completion_tokens":3}}\n\n'
+    steps = [event("a"), {"sleep": WAIT_SECONDS}, event("b"), event("c", "stop"), usage, b"data: [DONE]\n\n"]
+    provider.script(model, stream(*steps))
+    names = ["llm_stream_largest_gap_seconds", "llm_time_per_output_token_seconds", "llm_time_to_first_chunk_seconds"]
+
+    def seen() -> list[float]:
+        streamed = [gateway.metric(f"{name}_sum", provider="primary") for name in names]
+        return [*streamed, gateway.metric("llm_overhead_seconds_sum", phase="stream")]
+
+    before = seen()
+    gateway.chat(f"primary/{model}", stream=True)
+    gap, per_token, first, whole = (now - then for now, then in zip(seen(), before, strict=True))
+
+    assert whole >= gap >= WAIT_SECONDS * 0.9
+    assert per_token == pytest.approx(whole / 2, rel=0.05), "two tokens after the first"
+    assert first < gap
