@@ -28,7 +28,7 @@ class CallMetrics:
     def __init__(self, tally: Tally, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._families = _Families(tally, clock)
-        self._accounts: dict[tuple[str, str, CacheStatus, Failure | None, bool], _Account] = {}
+        self._accounts: dict[_Key, _Account] = {}
         self._keys_seen: dict[str, float] = {}
         self._models_seen: dict[str, float] = {}
         self.window = Window(clock)
@@ -45,7 +45,7 @@ class CallMetrics:
         gathered: dict[int, tuple[_Account, list[Outcome]]] = {}
         for outcome in outcomes:
             key = (outcome.provider, outcome.public_model, outcome.cache, outcome.error, outcome.place != NONE)
-            account = self._accounts.get(key) or self._opened(*key)
+            account = self._accounts.get(key) or self._opened(key)
             gathered.setdefault(id(account), (account, []))[1].append(outcome)
             self._keys_seen[outcome.caller] = now
         for account, alike in gathered.values():
@@ -78,18 +78,10 @@ class CallMetrics:
                 used.errors.value += count
             self._families.spent(used, outcomes)
 
-    def _opened(
-        self,
-        provider: str,
-        model: str,
-        cache: CacheStatus,
-        error: Failure | None,
-        asked: bool,  # noqa: FBT001 - a part of the key
-    ) -> "_Account":
+    def _opened(self, key: "_Key") -> "_Account":
         if len(self._accounts) >= MOST_ACCOUNTS:
             self._accounts.clear()
-        account = self._families.account(provider, model, cache, error, asked=asked)
-        self._accounts[provider, model, cache, error, asked] = account
+        account = self._accounts[key] = self._families.account(key)
         return account
 
     def _activity(self) -> Iterable[Reading]:
@@ -101,6 +93,10 @@ class CallMetrics:
             for key in [key for key, at in seen.items() if at < since]:
                 del seen[key]
             yield Reading(name, what, len(seen))
+
+
+_Key = tuple[str, str, CacheStatus, Failure | None, bool]
+"""Provider, public model, what the cache said, how it failed, and whether a provider was asked."""
 
 
 class _Account(Struct):
@@ -176,8 +172,9 @@ class _Families:
         self._model_windows: dict[Labels, Window] = {}
         self._model_seconds.quantiles = self._model_windows.items
 
-    def account(self, provider: str, model: str, cache: CacheStatus, error: Failure | None, *, asked: bool) -> _Account:
-        """Who shared another call's failure has `asked` nobody."""
+    def account(self, key: "_Key") -> _Account:
+        """Who shared another call's failure has asked nobody."""
+        provider, model, cache, error, asked = key
         again = cache in SERVED_AGAIN
         return _Account(
             self._calls.of(provider, "error" if error else "success"),

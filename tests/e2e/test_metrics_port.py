@@ -16,21 +16,10 @@ from tests.support.failures import AUTHENTICATION, NOT_FOUND, check_common
 from tests.support.processes import PATIENCE_SECONDS, ROOT, GatewayProcess, ProviderProcess, gateway_process, stream
 from tests.support.processes import event as event_of
 from tests.support.provider_faults import DONE, GATE, eventually
+from tests.support.watched import KEY, METRICS_KEY, PATHS
 
 pytestmark = pytest.mark.e2e
 
-PATHS = [
-    "/metrics",
-    "/metrics/prometheus",
-    "/metrics?format=json",
-    "/monitoring/metrics",
-    "/monitoring/metrics/detailed",
-    "/api/usage",
-    "/api/usage?format=prometheus",
-    "/mine",
-]
-KEY = "sk-alice-0123456789abcdef"
-METRICS_KEY = "sk-metrics-0011223344"
 EVERYWHERE = "0.0.0.0"  # noqa: S104 - what is tested here
 FOREIGN = {"host": "gateway.test:9464"}
 

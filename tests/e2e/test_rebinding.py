@@ -10,23 +10,12 @@ import pytest
 from tests.support.failures import AUTHENTICATION, check_common
 from tests.support.processes import GatewayProcess, gateway_process
 from tests.support.raw import Wire, head
+from tests.support.watched import KEY, METRICS_KEY, PATHS
 
 pytestmark = pytest.mark.e2e
 
-KEY = "sk-alice-0123456789abcdef"
-METRICS_KEY = "sk-metrics-0011223344"
 WRONG = "sk-mallory-5566778899"
-METRICS = [
-    "/metrics",
-    "/metrics/",
-    "/metrics/prometheus",
-    "/metrics?format=json",
-    "/monitoring/metrics",
-    "/monitoring/metrics/detailed",
-    "/api/usage",
-    "/api/usage?format=prometheus",
-    "/mine",
-]
+METRICS = [*PATHS, "/metrics/"]
 HEALTH = ["/health", "/health?details", "/monitoring/health", "/state"]
 BARE = {"/monitoring/health": {"status"}}
 FOREIGN = ["evil.test:12434", "evil.test", "localhost.evil.test", "127.0.0.1.evil.test", "0.0.0.0", "192.0.2.1"]  # noqa: S104 - a browser would reach us by it
