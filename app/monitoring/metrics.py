@@ -27,7 +27,6 @@ SCRAPE_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1)
 STEP_SECONDS = 0.001
 CLASSIC = "text/plain; version=0.0.4; charset=utf-8"
 OPEN_METRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
-END = b"# EOF\n"
 FASTEST = 1
 GZIP = zlib.MAX_WBITS + 16
 """Of zlib: with a head and an end as gzip has them. 450 kB become 30, for 2 ms."""
