@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run http2 otel test check bench bench-peers budget scrape dashboards soak fix lock clean
+.PHONY: help run http2 otel test faults catalogue check bench bench-peers budget scrape dashboards soak fix lock clean
 VENV ?= .venv
 BIN := $(VENV)/bin
 RUN := $(VENV)/.run.stamp
@@ -20,6 +20,13 @@ run: $(RUN)  ## install what is needed and start the gateway on 127.0.0.1:12434
 test: $(DEV)  ## install what tests need and run all of them
 	@scripts/prepare-tests
 	@$(BIN)/python -m pytest -n auto --dist worksteal
+
+faults: $(DEV)  ## the faults whose tests take longer; docs/faults.md marks them
+	@scripts/prepare-tests
+	@$(BIN)/python -m pytest -n auto --dist worksteal -m slow tests/faults
+
+catalogue: $(DEV)  ## write docs/faults.md anew from tests/faults
+	@$(BIN)/python -m scripts.catalogue
 
 check: $(DEV)  ## format, lint, types, architecture
 	$(BIN)/ruff format --check .
