@@ -57,7 +57,7 @@ def _nothing() -> None:
 
 
 class Cycle:
-    """Its head waits for its first piece, so that both leave together.
+    """Its head waits for its first piece, so that both leave together; the connection is closed by `on_response`.
 
     It stands in for uvicorn's RequestResponseCycle, and is what hot routes find in the scope under the extension
     `signalbox`: `task` is who works on the answer, `leave` is called once when the client goes before its end,
@@ -206,6 +206,8 @@ class Cycle:
         if self.disconnected or self.response_started or self._flow.write_paused:
             return False
         self.response_started = self.response_complete = True
+        if self.more_body:
+            self.keep_alive = False
         close = b"" if self.keep_alive else b"connection: close\r\n"
         head = b"%b%b%b%bcontent-length: %d\r\n\r\n" % (
             STATUS_LINE[status],
@@ -218,8 +220,6 @@ class Cycle:
             self.transport.write(head + body)
         else:
             self.transport.writelines((head, body))
-        if close:
-            self.transport.close()
         self.on_response()
         return True
 
@@ -234,6 +234,8 @@ class Cycle:
         self.response_started = True
         self.expects_continue = False
         headers = [*self._headers, *sent]
+        if self.more_body:  # nobody will read the rest of it
+            self.keep_alive = False
         if not self.keep_alive:
             headers.append((b"connection", b"close"))
         for name, value in headers:
@@ -277,8 +279,6 @@ class Cycle:
             raise RuntimeError("the body is not as long as its head said")
         self.response_complete = True
         self.wake()
-        if not self.keep_alive:
-            self.transport.close()
         self.on_response()
 
     async def _broke(self) -> None:

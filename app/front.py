@@ -1,48 +1,28 @@
-"""Our side of the socket: uvicorn's HTTP protocol with the five things it lacks.
+"""Our side of the socket: uvicorn's HTTP protocol with the six things it lacks.
 
 uvicorn writes the head and the body of an answer apart (two system calls, two packets), arms and disarms a timer for
-every answer, lets a client take for ever over its request, takes a head of any size, and tells nobody that a client
-has left. uvicorn is pinned exactly: this class knows its insides, and `tests/unit/test_front.py` tells when
-they move.
+every answer, lets a client take for ever over its request, takes a head of any size, closes on a client that still
+sends so that the answer is lost, and tells nobody that a client has left. uvicorn is pinned exactly: this class knows
+its insides, and `tests/unit/test_front.py` tells when they move.
 """
 
 import asyncio
 import math
-import re
 from collections import deque
 from collections.abc import Callable
-from os import urandom
-from typing import Any
-from weakref import WeakSet
+from typing import Any, NoReturn
 
 import httptools
-import msgspec
-from msgspec import Struct
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
-from uvicorn.server import ServerState
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from app import heads
 from app.cycle import Cycle, target_of
-from app.domain.errors import GatewayError, HeaderTooLargeError, InvalidRequestError, RequestTimeoutError
+from app.domain.errors import GatewayError, InvalidRequestError, RequestTimeoutError
+from app.heads import DEFAULT_LIMITS, FrontLimits
+from app.sweep import watch
 
-SWEEP_SECONDS = 0.5
+LINGER_SECONDS = 2.0
 NEVER = math.inf
-FIELD_OVERHEAD = 4
-TOO_LARGE = "the head of the request is too large"
-
-_offer = re.compile(rb"\r\nupgrade:", re.IGNORECASE).sub
-_swept: WeakSet[ServerState] = WeakSet()
-
-
-class FrontLimits(Struct, frozen=True):
-    """Seconds a client has for its head and for its body; bytes and fields a head may have."""
-
-    head_seconds: float = 5.0
-    body_seconds: float = 30.0
-    head_bytes: int = 32 * 1024
-    head_fields: int = 100
-
-
-DEFAULT_LIMITS = FrontLimits()
 
 
 def _unheard(error: GatewayError, request_id: str) -> None:
@@ -64,6 +44,9 @@ class Front(HttpToolsProtocol):
         self.waiting_for_head = False
         self.begun = False
         self.deaf = False
+        """Nothing that comes is read any more."""
+        self.lingering = False
+        self.unsent = NEVER
         self.arrived = 0
         self.unweighed = False
         """Its beginning came behind another request, and was not counted in `arrived`."""
@@ -79,9 +62,7 @@ class Front(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn does
         super().connection_made(transport)
         self._await_head()
-        if self.server_state not in _swept:
-            _swept.add(self.server_state)
-            self.loop.call_later(SWEEP_SECONDS, sweep, self.server_state, self.loop)
+        watch(self.server_state, self.loop)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.due = NEVER
@@ -103,19 +84,20 @@ class Front(HttpToolsProtocol):
             return
         cycle = self.cycle
         if (cycle is None or not cycle.more_body) and data.find(b"pgrade", 0, self.limits.head_bytes) >= 0:
-            data = _without_offer(data)
+            data = heads.without_offer(data)
         self.told = False
         self.arrived = self.silent_bytes + len(data)
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade:
-            self._unsupported_upgrade_warning()
+            self.deaf, self.cycle.keep_alive = True, False  # what follows could only be the other protocol
+            return
         except httptools.HttpParserError:
             self.send_400_response("")
             return
         self.silent_bytes = 0 if self.told else self.arrived
         if self.silent_bytes > self.limits.head_bytes and not self.transport.is_closing():
-            self.refusal = HeaderTooLargeError(TOO_LARGE)
+            self.refusal = heads.too_large()
             self.send_400_response("")
 
     def on_message_begin(self) -> None:
@@ -126,12 +108,17 @@ class Front(HttpToolsProtocol):
         self.unweighed = self.told
         self._await_head()
 
+    def on_url(self, url: bytes) -> None:
+        self.url += url
+        if len(self.url) > self.limits.url_bytes:
+            self._stop(heads.too_long())
+
     def on_header(self, name: bytes, value: bytes) -> None:
         if not self.waiting_for_head:  # a trailer: it comes too late to say who asks
             return
         headers = self.headers
         if len(headers) >= self.limits.head_fields:
-            self._too_large()
+            self._stop(heads.too_large())
         name = name.lower()
         if name == b"expect" and value.lower() == b"100-continue":
             self.expect_100_continue = True
@@ -139,13 +126,16 @@ class Front(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         most = self.limits.head_bytes
-        if (self.arrived > most or self.unweighed) and self._weight() > most:
-            self._too_large()
+        if (self.arrived > most or self.unweighed) and heads.weight_of(self.url, self.headers) > most:
+            self._stop(heads.too_large())
         self.due = self.loop.time() + self.limits.body_seconds
-        self.waiting_for_head, self.told = False, True
         parser, before = self.parser, self.cycle
         version = parser.get_http_version()
-        path, raw_path, query = target_of(self.url)
+        try:
+            path, raw_path, query = target_of(self.url)
+        except httptools.HttpParserInvalidURLError:
+            self._stop(heads.no_address(parser.get_method()))
+        self.waiting_for_head, self.told = False, True
         cycle = self.cycle = Cycle(
             self.transport,
             self.flow,
@@ -173,9 +163,7 @@ class Front(HttpToolsProtocol):
         if before is None or before.response_complete:
             self._start_asgi_task(cycle, self.app)
         else:
-            self.flow.pause_reading()
-            self.pipeline.appendleft((cycle, self.app))
-            self.due = NEVER  # it waits for its turn, and its body is not waited for before
+            self._queue(cycle)
 
     def on_body(self, body: bytes) -> None:
         self.told = True
@@ -186,12 +174,14 @@ class Front(HttpToolsProtocol):
         self.told = True
         self.cycle.more_body = False
         self.cycle.wake()
-        if self.cycle.response_complete:
-            self.due = self.loop.time() + self.timeout_keep_alive
 
     def on_response_complete(self) -> None:
         self.server_state.total_requests += 1
-        if self.transport.is_closing():
+        running = self.running
+        if running is None or self.transport.is_closing():
+            return
+        if not running.keep_alive:
+            self._leave(running)
             return
         self.flow.resume_reading()
         now = self.loop.time()
@@ -199,6 +189,9 @@ class Front(HttpToolsProtocol):
             cycle, app = self.pipeline.pop()
             self._start_asgi_task(cycle, app)
             self.due = now + self.limits.body_seconds if cycle.more_body else NEVER
+        elif self.deaf and self.refusal is not None:
+            self._refuse(self.refusal)
+            self._linger()
         elif self.waiting_for_head:
             self.due = now + self.limits.head_seconds
         elif not self.cycle.more_body:
@@ -206,17 +199,25 @@ class Front(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         """What httptools could not read, or a callback of ours refused."""
-        error = self.refusal or InvalidRequestError("the request is not HTTP")
+        error = self.refusal = self.refusal or InvalidRequestError("the request is not HTTP")
         cycle, running = self.cycle, self.running
         if running is not None and not running.response_complete and (cycle is not running or not running.more_body):
-            # what follows good requests is none: those are still answered
+            # what follows good requests is none: those are answered first
             self.deaf = True
             if self.pipeline and cycle.more_body:
                 self.pipeline.popleft()
-            (self.pipeline[0][0] if self.pipeline else running).keep_alive = False
             return
         self._refuse(error)
-        self.transport.close()
+        self._linger()
+
+    def _queue(self, cycle: Cycle) -> None:
+        """It waits for its turn, and its body is not waited for before."""
+        self.flow.pause_reading()
+        if len(self.pipeline) >= heads.MOST_WAITING:
+            cycle.more_body = False
+            self._stop(heads.too_many())
+        self.pipeline.appendleft((cycle, self.app))
+        self.due = NEVER
 
     def _start_asgi_task(self, cycle: Cycle, app: Any) -> None:  # type: ignore[override] # ours, not uvicorn's
         self.running = cycle
@@ -227,64 +228,71 @@ class Front(HttpToolsProtocol):
         self.due = self.loop.time() + self.limits.head_seconds
         self.waiting_for_head = True
 
-    def _weight(self) -> int:
-        return len(self.url) + sum(len(name) + len(value) + FIELD_OVERHEAD for name, value in self.headers)
+    def _stop(self, error: GatewayError) -> NoReturn:
+        self.refusal = error
+        raise error  # the parser stops here, and we call send_400_response
 
-    def _too_large(self) -> None:
-        self.refusal = HeaderTooLargeError(TOO_LARGE)
-        raise self.refusal  # the parser stops here and calls send_400_response
+    def _leave(self, running: Cycle) -> None:
+        """The last answer of this connection is written."""
+        if running.more_body or self.deaf:
+            self._linger()
+        else:
+            self._close()
+
+    def _linger(self) -> None:
+        """Read on and forget: closing on a client that still sends would take its answer away from it (RFC 9112 §9.6).
+
+        It has the time it had for its body, or a moment.
+        """
+        left = self.due if math.isfinite(self.due) else 0.0
+        self.due = max(left, self.loop.time() + LINGER_SECONDS)
+        self.deaf = self.lingering = True
+        self.flow.resume_reading()
+        if self.transport.can_write_eof():  # TLS cannot: there the answer's `connection: close` has to do
+            self.transport.write_eof()
 
     def expire(self) -> None:
         """The client took too long, or a kept connection was not used."""
         self.due = NEVER
+        if self.lingering or self.transport.is_closing():
+            self._part()
+            return
         running = self.running
         answering = running is not None and not running.response_complete
         if running is not None and answering and not running.more_body:
             return  # what comes behind may be late as long as this one is not answered
         if answering or (self.waiting_for_head and self.begun):
             self._refuse(RequestTimeoutError("the request did not arrive in time"))
+            self._linger()
+        else:
+            self._close()
+
+    def _part(self) -> None:
+        """What was said last is thrown away once the client takes nothing of it for as long as a body may take."""
+        left = self.transport.get_write_buffer_size()
+        if not 0 < left < self.unsent:
+            self.transport.abort()
+            return
+        self.unsent = left
+        self.due = self.loop.time() + self.limits.body_seconds
+
+    def _close(self) -> None:
+        """Once everything is sent."""
+        self.due = self.loop.time() + self.limits.body_seconds
         self.transport.close()
 
     def _refuse(self, error: GatewayError) -> None:
         """Answer in the place of the application; a call that waits for its body learns why, and is who counts it."""
         running = self.running
-        request_id = urandom(12).hex()
-        if running is None or running.response_complete:
+        answering = running is not None and not running.response_complete
+        request_id = heads.name_of((self.headers or ()) if self.waiting_for_head or answering else ())
+        if running is None or not answering:
             self.refused(error, request_id)
         else:
             running.refusal = error
-            request_id = running.request_id or request_id
+            request_id = running.request_id = running.request_id or request_id
             running.broke_off()
             if running.response_started:
                 return
             running.response_started = running.response_complete = True
-        fields = {"message": error.message, "type": error.type, "param": None, "code": error.code}
-        body = msgspec.json.encode({"error": fields})
-        headers = [
-            *self.server_state.default_headers,
-            (b"content-type", b"application/json"),
-            (b"x-request-id", request_id.encode()),
-            (b"x-signalbox-error", error.word.encode()),
-            (b"connection", b"close"),
-            (b"content-length", b"%d" % len(body)),
-        ]
-        lines = b"".join([b"%b: %b\r\n" % header for header in headers])
-        self.transport.write(b"%b%b\r\n%b" % (STATUS_LINE[error.status_code], lines, body))
-
-
-def _without_offer(data: bytes) -> bytes:
-    """An offer of another protocol may be passed over (RFC 9110 §7.8), but the parser would stop at its head."""
-    head, end, rest = data.partition(b"\r\n\r\n")
-    return _offer(b"\r\nx-declined:", head) + end + rest
-
-
-def sweep(state: ServerState, loop: asyncio.AbstractEventLoop) -> None:
-    """One timer for the heads and the rests of all connections, as long as there are any."""
-    now = loop.time()
-    for connection in list(state.connections):
-        if isinstance(connection, Front) and connection.due <= now:
-            connection.expire()
-    if state.connections:
-        loop.call_later(SWEEP_SECONDS, sweep, state, loop)
-    else:
-        _swept.discard(state)
+        self.transport.write(heads.refusal(error, request_id, self.server_state.default_headers))

@@ -65,6 +65,7 @@ class ContainerPlugin(InitPlugin):
             tracing=self._container.monitoring.tracing(),
             drain=services.drain(),
             max_body_bytes=settings.server.max_body_bytes,
+            max_in_flight=settings.server.max_in_flight,
         )
         app.state.drain = services.drain()
         app.state.metrics_enabled = settings.metrics.enabled

@@ -11,7 +11,8 @@ import uvicorn
 
 from app.container import Container
 from app.domain.errors import GatewayError
-from app.front import Front, FrontLimits
+from app.front import Front
+from app.heads import FrontLimits
 from app.main import create_server
 from app.services.drain import Drain
 from app.settings import ServerSettings
@@ -49,7 +50,13 @@ def serve(container: Container, listener: socket.socket, aside: socket.socket | 
         metrics.answers.refused("other", UNREAD, error.status_code, error.word)
         journal.refused(request_id=request_id, route=UNREAD, status_code=error.status_code, word=error.word)
 
-    limits = FrontLimits(head_seconds=settings.header_seconds, body_seconds=settings.body_seconds)
+    limits = FrontLimits(
+        head_seconds=settings.header_seconds,
+        body_seconds=settings.body_seconds,
+        head_bytes=settings.max_header_bytes,
+        head_fields=settings.max_header_fields,
+        url_bytes=settings.max_url_bytes,
+    )
     configured = partial(
         uvicorn.Config,
         http=partial(Front, limits=limits, refused=refused),  # type: ignore[arg-type] # called as a class

@@ -13,10 +13,9 @@ import msgspec
 from litestar import Litestar
 from litestar.routes import ASGIRoute
 
-from app.controllers import ASIDE, Policy, paths_of, spelled
+from app.controllers import ASIDE, Listener, Policy, paths_of, spelled
 from app.controllers.door import REQUEST_ID, Door, send_whole, served_by
 from app.controllers.errors import headers_for
-from app.controllers.openai.errors import error_answer
 from app.domain.errors import GatewayError, NotFoundError
 from app.domain.passage import Passage
 
@@ -64,7 +63,9 @@ class Shortcut:
             scope = {**scope, "path": known}
         served = served_by(scope)
         passage = Passage(begun if served is None else served.arrived, begun, UNMATCHED, scope["method"])
-        request_id = door.request_id(dict(scope["headers"]).get(REQUEST_ID))
+        request_id = door.request_id(dict(scope["headers"]).get(REQUEST_ID), served)
+        if served is not None:
+            served.request_id = request_id
         scope.setdefault("state", {})["request_id"] = request_id
 
         async def named(message: Any) -> None:
@@ -84,18 +85,24 @@ class Shortcut:
                 door.passed(passage)
 
     async def _answer(self, door: Door, scope: Any, receive: Any, send: Any) -> None:
-        if self._cors and scope["method"] == "OPTIONS":
-            try:
-                door.check_visitor(scope["headers"], dict(scope["headers"]))
-            except GatewayError as error:  # Litestar would say 400, and in nobody's dialect
-                await send_whole(send, error.status_code, *error_answer(error))
-                return
-        await self._app(scope, receive, send)
+        """Paths and methods that nobody answers never come by a guard, so visitors are checked here already."""
+        state = self._app.state
+        listener: Listener = state.aside if ASIDE in scope else state.listener
+        try:
+            door.check_visitor(scope["headers"], dict(scope["headers"]), listener.visitors)
+        except GatewayError as error:
+            await _spell(error, scope, send)
+        else:
+            await self._app(scope, receive, send)
 
     def _sign(
         self, passage: Passage, scope: Any, status: int, headers: list[tuple[bytes, bytes]], request_id: str
     ) -> None:
         """Complete the head of an answer, and note of it what is counted."""
+        served = served_by(scope)
+        if served is not None and served.refusal is not None:  # it came too late: the server has said something else
+            status = served.refusal.status_code
+            headers.append((b"x-signalbox-error", served.refusal.word.encode()))
         passage.status = status
         passage.route = scope.get("path_template") or self._plain.get(scope["path"], UNMATCHED)
         passage.word = next((value.decode() for name, value in headers if name == b"x-signalbox-error"), "")
@@ -119,12 +126,15 @@ class Aside(Shortcut):
 
     async def _answer(self, door: Door, scope: Any, receive: Any, send: Any) -> None:
         scope[ASIDE] = True
-        path = scope["path"]
-        if (path.rstrip("/") or "/") in self._plain:
+        if (scope["path"].rstrip("/") or "/") in self._plain:
             await super()._answer(door, scope, receive, send)
             return
-        error = NotFoundError("only metrics are served at this address")
-        body, media_type = spelled(error, path, scope["state"]["request_id"])
-        headers = [(name.encode(), value.encode()) for name, value in headers_for(error).items()]
-        headers.append((b"content-type", media_type.encode()))
-        await send_whole(send, error.status_code, headers, msgspec.json.encode(body))
+        await _spell(NotFoundError("only metrics are served at this address"), scope, send)
+
+
+async def _spell(error: GatewayError, scope: Any, send: Any) -> None:
+    """Answer `error` as the dialect of the path has it."""
+    body, media_type = spelled(error, scope["path"], scope["state"]["request_id"])
+    headers = [(name.encode(), value.encode()) for name, value in headers_for(error).items()]
+    headers.append((b"content-type", media_type.encode()))
+    await send_whole(send, error.status_code, headers, msgspec.json.encode(body))

@@ -19,6 +19,7 @@ from app.domain.errors import (
     UNKNOWN_KEY,
     AuthenticationError,
     CallerGoneError,
+    CapacityError,
     GatewayError,
     InvalidRequestError,
     MethodNotAllowedError,
@@ -38,6 +39,7 @@ from app.services.keys import KeyService
 from app.services.llm import LLMService
 
 REQUEST_ID = b"x-request-id"
+RETRY_AFTER_SECONDS = 1
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -72,7 +74,7 @@ class ServerSide(Protocol):
         ...
 
 
-_acceptable = re.compile(rb"[A-Za-z0-9._-]{1,128}").fullmatch
+acceptable = re.compile(rb"[A-Za-z0-9._-]{1,128}").fullmatch
 
 
 class Door:
@@ -90,6 +92,7 @@ class Door:
         tracing: Tracing,
         drain: Drain,
         max_body_bytes: int,
+        max_in_flight: int,
     ) -> None:
         self.llm = llm
         self.keys = keys
@@ -101,15 +104,18 @@ class Door:
         self.traces = tracing.on
         self._drain = drain
         self._max_body_bytes = max_body_bytes
+        self._max_in_flight = max_in_flight
         self._made_here = urandom(6).hex()
         self._count = itertools.count()
         self.in_flight = 0
         """Requests that are being answered."""
         metrics.in_flight = lambda: self.in_flight
 
-    def request_id(self, sent: bytes | None) -> str:
-        """The caller's own, if it may be one."""
-        if sent is not None and _acceptable(sent):
+    def request_id(self, sent: bytes | None, served: ServerSide | None = None) -> str:
+        """The caller's own, if it may be one; where the server had to answer already, the one it gave."""
+        if served is not None and served.request_id:
+            return served.request_id
+        if sent is not None and acceptable(sent):
             return sent.decode()
         return f"{self._made_here}{next(self._count):08x}"
 
@@ -123,6 +129,8 @@ class Door:
             raise MethodNotAllowedError("this path answers POST only", allow="POST")
         self.check_visitor(scope["headers"], headers)
         self._drain.check()
+        if self.in_flight > self._max_in_flight:
+            self.check_room()
         principal = self.authenticate(headers)
         if b"content-encoding" in headers and headers[b"content-encoding"].lower() != b"identity":
             raise UnsupportedEncodingError("compressed bodies are not read here")
@@ -130,6 +138,11 @@ class Door:
         if length.isdigit() and int(length) > self._max_body_bytes:
             raise self._too_large()
         return principal
+
+    def check_room(self) -> None:
+        """Raises CapacityError for a request beyond those that may be in flight, itself among them."""
+        if self.in_flight > self._max_in_flight:
+            raise CapacityError("too many requests are in flight", retry_after=RETRY_AFTER_SECONDS)
 
     def check_visitor(
         self, sent: Iterable[tuple[bytes, bytes]], headers: dict[bytes, bytes], visitors: Visitors | None = None

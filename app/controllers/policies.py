@@ -49,6 +49,7 @@ async def enforce(connection: ASGIConnection, handler: BaseRouteHandler) -> None
     door.check_visitor(connection.scope["headers"], headers, listener.visitors)
     match handler.opt["policy"]:
         case Policy.INFERENCE:
+            door.check_room()
             door.authenticate(headers)
         case Policy.METRICS:
             if not (state.metrics_public or listener.is_local(headers)):

@@ -197,6 +197,13 @@ class HeaderTooLargeError(
     pass
 
 
+class AddressTooLongError(
+    PayloadTooLargeError,
+    word="payload_too_large", status=414, type="invalid_request_error", code="payload_too_large", fallback=False,
+):  # fmt: skip # a row of the table
+    pass
+
+
 class UnsupportedEncodingError(
     RequestError,
     word="unsupported_encoding", status=415, type="invalid_request_error", code="unsupported_encoding", fallback=False,

@@ -35,6 +35,11 @@ class ServerSettings(Section, frozen=True):
     host: str = "127.0.0.1"
     port: Port = 12434
     max_body_bytes: Size = 10 * MIB
+    max_header_bytes: Annotated[int, Meta(ge=1024, le=MIB)] = 32 * 1024
+    max_header_fields: Annotated[int, Meta(ge=10, le=10_000)] = 100
+    max_url_bytes: Annotated[int, Meta(ge=256, le=MIB)] = 8 * 1024
+    max_in_flight: Size = 1000
+    """Requests that are being answered; beyond it 503, but not for health and metrics."""
     header_seconds: Seconds = 5
     body_seconds: Seconds = 30
     keep_alive_seconds: Seconds = 75

@@ -31,8 +31,10 @@ NOT_FOUND = Row("not_found", 404, code="not_found")
 METHOD_NOT_ALLOWED = Row("method_not_allowed", 405, code="method_not_allowed")
 REQUEST_TIMEOUT = Row("request_timeout", 408, code="request_timeout")
 TOO_LARGE = Row("payload_too_large", 413, code="payload_too_large")
+ADDRESS_TOO_LONG = Row("payload_too_large", 414, code="payload_too_large")
 HEAD_TOO_LARGE = Row("payload_too_large", 431, code="payload_too_large")
 UNSUPPORTED_ENCODING = Row("unsupported_encoding", 415, code="unsupported_encoding")
+OVERLOADED = Row("overloaded", 503, "overloaded_error", "overloaded")
 
 
 def check_refusal(response: httpx.Response, row: Row, *, param: str | None = None) -> None:

@@ -26,8 +26,8 @@ async def exchange(operation: Operation, scope: HTTPScope, receive: Receive, sen
     door = door_of(scope)
     begun = time.perf_counter()
     headers = dict(scope["headers"])
-    request_id = door.request_id(headers.get(REQUEST_ID))
     served = served_by(scope)
+    request_id = door.request_id(headers.get(REQUEST_ID), served)
     passage = Passage(begun if served is None else served.arrived, begun, ROUTES[operation], scope["method"])
     passage.trace = door.trace(headers, scope["headers"])
     task = asyncio.current_task() if served is None else served.task
