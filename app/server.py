@@ -2,6 +2,8 @@
 
 import asyncio
 import socket
+import ssl
+import sys
 from functools import partial
 from types import FrameType
 from typing import Any
@@ -16,9 +18,12 @@ from app.heads import FrontLimits
 from app.main import create_server
 from app.services.drain import Drain
 from app.settings import ServerSettings
+from app.settings.tls import tls_context
 
 UNREAD = "unread"
 LAST_WORDS_SECONDS = 5.0
+TLS_GOODBYE_SECONDS = 2.0
+FILES_WANTED = 65_536
 
 logger = structlog.get_logger("signalbox.server")
 
@@ -44,6 +49,8 @@ def serve(container: Container, listener: socket.socket, aside: socket.socket | 
     Raises ConfigError for settings that the application cannot have.
     """
     settings = container.settings().server
+    tls = tls_context(settings)
+    allow_files(settings.max_in_flight)
     metrics, journal = container.monitoring.metrics(), container.monitoring.journal()
 
     def refused(error: GatewayError, request_id: str) -> None:
@@ -70,31 +77,60 @@ def serve(container: Container, listener: socket.socket, aside: socket.socket | 
         timeout_graceful_shutdown=int(LAST_WORDS_SECONDS),
     )
     app = create_server(container)
-    server = DrainingServer(configured(app), container.services.drain(), settings)
+    server = DrainingServer(configured(app), container.services.drain(), settings, tls)
     if aside is not None:
         server.aside = configured(app.aside()), aside
     metrics.connections = lambda: len(server.server_state.connections)
     server.run(sockets=[listener])
 
 
+def allow_files(in_flight: int) -> None:
+    """Have as many files as we may; each request in flight takes two, its caller's connection and the provider's."""
+    if sys.platform == "win32":
+        return
+    import resource  # noqa: PLC0415 - only where there is one
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = FILES_WANTED if hard == resource.RLIM_INFINITY else min(hard, FILES_WANTED)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        soft = wanted
+    if 0 <= soft < 2 * in_flight:
+        logger.warning("too few open files are allowed for server.max_in_flight", files=soft, max_in_flight=in_flight)
+
+
 class DrainingServer(uvicorn.Server):
     """On the first signal new calls are refused while the old ones run on; on the second it stops at once."""
 
-    def __init__(self, config: uvicorn.Config, drain: Drain, settings: ServerSettings) -> None:
+    def __init__(
+        self, config: uvicorn.Config, drain: Drain, settings: ServerSettings, tls: ssl.SSLContext | None = None
+    ) -> None:
         super().__init__(config)
         self._drain = drain
         self._settings = settings
+        self._tls = tls
         self.aside: tuple[uvicorn.Config, socket.socket] | None = None
         """Another application, and where it listens: its connections and its end are this server's."""
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
+        await super().startup([])  # all but the listening, where uvicorn would set no deadline for TLS
+        for listener in sockets or ():
+            await self._listen(self.config, listener)
         if self.aside is not None:
-            config, listener = self.aside
+            await self._listen(*self.aside)
+
+    async def _listen(self, config: uvicorn.Config, listener: socket.socket) -> None:
+        if not config.loaded:
             config.load()
-            protocol: Any = config.http_protocol_class  # a function is as good as a class
-            connected = partial(protocol, config=config, server_state=self.server_state, app_state=self.lifespan.state)
-            self.servers.append(await asyncio.get_running_loop().create_server(connected, sock=listener))
+        protocol: Any = config.http_protocol_class  # a function is as good as a class
+        connected = partial(protocol, config=config, server_state=self.server_state, app_state=self.lifespan.state)
+        deadlines: dict[str, Any] = {}
+        if self._tls is not None:
+            deadlines["ssl_handshake_timeout"] = self._settings.header_seconds
+            deadlines["ssl_shutdown_timeout"] = TLS_GOODBYE_SECONDS
+        loop = asyncio.get_running_loop()
+        server = await loop.create_server(connected, sock=listener, ssl=self._tls, backlog=config.backlog, **deadlines)
+        self.servers.append(server)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         if self._drain.announced:

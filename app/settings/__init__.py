@@ -13,7 +13,6 @@ from app.settings.model import (
     MetricsSettings,
     ProviderSettings,
     RetrySettings,
-    Secret,
     ServerSettings,
     Settings,
     StatsdSettings,
@@ -22,6 +21,7 @@ from app.settings.model import (
     passwords_of,
     style_of,
 )
+from app.settings.types import Secret
 
 __all__ = [
     "CacheSettings",

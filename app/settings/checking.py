@@ -15,6 +15,7 @@ from app.settings.model import (
     StatsdSettings,
     TelemetrySettings,
 )
+from app.settings.tls import tls_context
 
 SMALLEST_LOG_BYTES = 64 * 1024
 NEEDS_OTEL = "needs two more packages: pip install 'signalbox[otel]', or make otel; or set telemetry.enabled: false"
@@ -44,6 +45,7 @@ def check(settings: Settings, draft: Draft) -> None:
     if settings.server.insecure_allow_unauthenticated:
         path = ("server", "insecure_allow_unauthenticated")
         raise ConfigError(".".join(path), "is a flag of the command line only", origin=draft.origin_of(path))
+    _check_tls(settings.server, draft)
     _check_telemetry(settings.telemetry, draft)
     _check_watching(settings, draft)
     if settings.cache.backend == "redis" and not settings.cache.url:
@@ -67,7 +69,16 @@ def is_loopback(host: str) -> bool:
 def local_address(server: ServerSettings) -> str:
     """Where this machine reaches what listens as `server` says."""
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(server.host, server.host)  # noqa: S104 - not bound, asked
-    return f"http://[{host}]:{server.port}" if ":" in host else f"http://{host}:{server.port}"
+    scheme = "https" if server.tls_certificate else "http"
+    return f"{scheme}://[{host}]:{server.port}" if ":" in host else f"{scheme}://{host}:{server.port}"
+
+
+def _check_tls(server: ServerSettings, draft: Draft) -> None:
+    try:
+        tls_context(server)
+    except ConfigError as error:
+        path = tuple(error.path.split("."))
+        raise ConfigError(error.path, error.message, origin=draft.origin_of(path)) from None
 
 
 def _check_watching(settings: Settings, draft: Draft) -> None:

@@ -12,6 +12,7 @@ class ConfigError(Exception):
     def __init__(self, path: str, message: str, *, origin: str = "") -> None:
         super().__init__(f"{path}: {message}" + (f" (from {origin})" if origin else ""))
         self.path = path
+        self.message = message
 
 
 class Draft:

@@ -14,7 +14,8 @@ from app.settings import known
 from app.settings.checking import check
 from app.settings.draft import ConfigError, Draft, leaves
 from app.settings.environment import CONFIG, read_into, with_files_read
-from app.settings.model import Secret, Settings
+from app.settings.model import Settings
+from app.settings.types import Secret
 
 DEFAULT_FILE = Path("config/signalbox.yaml")
 

@@ -3,34 +3,22 @@
 import re
 from typing import Annotated, Literal
 
-from msgspec import Meta, Struct, field
+from msgspec import Meta, field
 from msgspec.structs import replace
 
-Seconds = Annotated[float, Meta(gt=0, le=1e9)]
-Port = Annotated[int, Meta(ge=0, le=65535)]
-Size = Annotated[int, Meta(ge=1)]
-Percent = Annotated[float, Meta(gt=0, le=100)]
+from app.settings.types import Percent, Port, Seconds, Secret, Section, Size
 
 MIB = 1024 * 1024
 TOLD_TO_ALL = frozenset({"HTTP-Referer", "X-Title"})
 """Headers of a provider row that are no secrets."""
 
 
-class Secret(str):
-    """A string that does not print itself."""
-
-    __slots__ = ()
-
-    def __repr__(self) -> str:
-        return "Secret('***')"
-
-
-class Section(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    pass
-
-
 class ServerSettings(Section, frozen=True):
-    """Where it listens and what it takes; `drain_*` say how it stops."""
+    """Where it listens and what it takes; `drain_*` say how it stops.
+
+    With `tls_certificate`, a PEM file with the whole chain, TLS is spoken and nothing else; without `tls_key` the key
+    is in there too.
+    """
 
     host: str = "127.0.0.1"
     port: Port = 12434
@@ -45,6 +33,9 @@ class ServerSettings(Section, frozen=True):
     keep_alive_seconds: Seconds = 75
     drain_seconds: Annotated[float, Meta(ge=0)] = 30
     drain_delay_seconds: Annotated[float, Meta(ge=0)] = 0
+    tls_certificate: str = ""
+    tls_key: str = ""
+    tls_key_password: Secret = field(default_factory=Secret)
     insecure_allow_unauthenticated: bool = False
     """Listening beyond this machine without keys; a flag of the command line only."""
 
@@ -277,7 +268,7 @@ class Settings(Section, frozen=True):
         found += [password for each in self.providers.values() for password in passwords_of(each.proxy)]
         found += [each.key for each in self.keys.values()]
         found += [*self.telemetry.headers.values(), *passwords_of(self.telemetry.endpoint)]
-        found += [self.cache.url, *passwords_of(self.cache.url), self.metrics.key]
+        found += [self.cache.url, *passwords_of(self.cache.url), self.metrics.key, self.server.tls_key_password]
         return [each for each in found if each]
 
 

@@ -5,7 +5,8 @@ from typing import Any
 
 import msgspec
 
-from app.settings.model import Secret, Settings
+from app.settings.model import Settings
+from app.settings.types import Secret
 
 
 def _hook(kind: type[Any]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -96,12 +97,16 @@ def provider_process() -> Iterator[ProviderProcess]:
 class GatewayProcess:
     """`signalbox serve` as users start it; `client` is a plain HTTP client at its address."""
 
-    def __init__(self, process: subprocess.Popen[bytes], port: int, log: Path, banner: str) -> None:
+    def __init__(
+        self, process: subprocess.Popen[bytes], port: int, log: Path, banner: str, trust: ssl.SSLContext | None = None
+    ) -> None:
         self.process = process
         self.port = port
-        self.url = f"http://127.0.0.1:{port}"
+        self.url = f"{'https' if trust else 'http'}://127.0.0.1:{port}"
         self.banner = banner
-        self.client = httpx.Client(base_url=self.url, trust_env=False, timeout=PATIENCE_SECONDS)
+        self.client = httpx.Client(
+            base_url=self.url, trust_env=False, timeout=PATIENCE_SECONDS, verify=trust if trust else True
+        )
         self._log = log
 
     def chat(self, model: str, **fields: Any) -> httpx.Response:
@@ -146,8 +151,12 @@ def gateway_process(
     *,
     environ: Mapping[str, str] | None = None,
     arguments: Sequence[str] = (),
+    trust: ssl.SSLContext | None = None,
 ) -> Iterator[GatewayProcess]:
-    """A gateway with `config` as its file and nothing of our own environment but what it needs to run."""
+    """A gateway with `config` as its file and nothing of our own environment but what it needs to run.
+
+    With `trust` it is spoken to over TLS.
+    """
     directory.mkdir(parents=True, exist_ok=True)
     file = directory / "signalbox.yaml"
     file.write_bytes(msgspec.yaml.encode(dict(config or {})))
@@ -159,7 +168,7 @@ def gateway_process(
     try:
         banner = _wait_for_banner(process, err, log)
         port = int(banner.split("listening on ")[1].split(")")[0].rpartition(":")[2])
-        gateway = GatewayProcess(process, port, log, banner)
+        gateway = GatewayProcess(process, port, log, banner, trust)
         try:
             _wait_until_live(gateway)
             yield gateway

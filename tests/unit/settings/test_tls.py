@@ -1,0 +1,98 @@
+"""A certificate that cannot be shown stops the start, in one line that says what is wrong."""
+
+import ssl
+from pathlib import Path
+
+import pytest
+import trustme
+from cryptography.hazmat.primitives import serialization
+
+from app.settings import ConfigError, Secret, ServerSettings, load, local_address
+from app.settings.tls import tls_context
+
+PASSWORD = "open-sesame"  # noqa: S105 - a test's
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`chain`, its `key`, the same `locked`, `both` in one file, and the key of `another`."""
+    directory = tmp_path_factory.mktemp("certificates")
+    authority = trustme.CA()
+    issued = authority.issue_cert("gateway.test")
+    issued.cert_chain_pems[0].write_to_path(directory / "chain")
+    issued.private_key_pem.write_to_path(directory / "key")
+    issued.private_key_and_cert_chain_pem.write_to_path(directory / "both")
+    authority.issue_cert("other.test").private_key_pem.write_to_path(directory / "another")
+    key = serialization.load_pem_private_key(issued.private_key_pem.bytes(), None)
+    locked = key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.BestAvailableEncryption(PASSWORD.encode()),
+    )
+    (directory / "locked").write_bytes(locked)
+    (directory / "garbage").write_text("this is no certificate")
+    return directory
+
+
+def settings(files: Path, certificate: str, key: str = "", password: str = "") -> ServerSettings:
+    at = {"tls_certificate": certificate, "tls_key": key}
+    named = {name: str(files / value) for name, value in at.items() if value}
+    return ServerSettings(**named, tls_key_password=Secret(password))
+
+
+@pytest.mark.parametrize(
+    ("certificate", "key", "password"),
+    [("chain", "key", ""), ("both", "", ""), ("chain", "locked", PASSWORD), ("chain", "key", "not needed")],
+)
+def test_what_belongs_together_is_shown(files: Path, certificate: str, key: str, password: str) -> None:
+    context = tls_context(settings(files, certificate, key, password))
+
+    assert context is not None
+    assert context.minimum_version is ssl.TLSVersion.TLSv1_2
+
+
+def test_without_a_certificate_there_is_no_tls() -> None:
+    assert tls_context(ServerSettings()) is None
+    assert local_address(ServerSettings()) == "http://127.0.0.1:12434"
+
+
+@pytest.mark.parametrize(
+    ("names", "path", "why"),
+    [
+        (("chain", "another", ""), "server.tls_key", "is not the key of server.tls_certificate"),
+        (("chain", "missing", ""), "server.tls_key", "cannot be read: No such file or directory"),
+        (("missing", "key", ""), "server.tls_certificate", "cannot be read: No such file or directory"),
+        (("garbage", "key", ""), "server.tls_key", "or server.tls_certificate is no PEM file"),
+        (("chain", "garbage", ""), "server.tls_key", "or server.tls_certificate is no PEM file"),
+        (("chain", "", ""), "server.tls_certificate", "has no certificate with its key in it"),
+        (("", "key", ""), "server.tls_certificate", "is missing"),
+        (("chain", "locked", ""), "server.tls_key_password", "does not open server.tls_key"),
+        (("chain", "locked", "wrong"), "server.tls_key_password", "does not open server.tls_key"),
+        (("chain", "locked", "x" * 5000), "server.tls_key_password", "is too long"),
+    ],
+)
+def test_what_does_not_belong_together_is_named(files: Path, names: tuple[str, str, str], path: str, why: str) -> None:
+    with pytest.raises(ConfigError, match=why) as caught:
+        tls_context(settings(files, *names))
+
+    assert caught.value.path == path
+
+
+def test_it_is_found_when_settings_are_read_and_says_where_they_came_from(files: Path) -> None:
+    environ = {
+        "SIGNALBOX__SERVER__TLS_CERTIFICATE": str(files / "chain"),
+        "SIGNALBOX__SERVER__TLS_KEY": str(files / "another"),
+    }
+
+    with pytest.raises(ConfigError, match=r"\(from environment SIGNALBOX__SERVER__TLS_KEY\)"):
+        load(None, environ)
+    assert load(None, environ | {"SIGNALBOX__SERVER__TLS_KEY": str(files / "key")}).settings.server.tls_certificate
+
+
+def test_a_key_where_its_path_should_be_is_not_repeated(files: Path) -> None:
+    pasted = (files / "key").read_text()
+
+    with pytest.raises(ConfigError) as caught:
+        load(None, {"SIGNALBOX__SERVER__TLS_CERTIFICATE": str(files / "chain"), "SIGNALBOX__SERVER__TLS_KEY": pasted})
+
+    assert pasted.splitlines()[1] not in str(caught.value)
