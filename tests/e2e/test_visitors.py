@@ -4,43 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.failures import CHAT, INVALID, PERMISSION, check_refusal, counted, question
+from tests.support.failures import CHAT, PERMISSION, check_refusal, counted, question
 from tests.support.processes import GatewayProcess
 from tests.support.raw import Wire, head, request
 
 pytestmark = pytest.mark.e2e
-
-
-@pytest.mark.parametrize(
-    ("host", "more"),
-    [
-        pytest.param("", [], id="none"),
-        pytest.param("", ["Host:"], id="empty"),
-        pytest.param(None, ["Host: 127.0.0.1"], id="two"),
-        pytest.param("127.0.0.1", ["Host: 127.0.0.1"], id="same-twice"),
-        pytest.param("a/x?y=", [], id="path"),
-        pytest.param("user@127.0.0.1", [], id="user"),
-        pytest.param("127.0.0.1#", [], id="fragment"),
-        pytest.param("127.0.0.1 evil.test", [], id="space"),
-        pytest.param("[::1", [], id="bracket"),
-        pytest.param("evil.test", [], id="foreign"),
-        pytest.param("localhost.evil.test", [], id="localhost-in-front"),
-        pytest.param("127.0.0.1.evil.test", [], id="address-in-front"),
-        pytest.param("0.0.0.0", [], id="everywhere"),  # noqa: S104 - a browser would reach us by it
-    ],
-)
-@pytest.mark.parametrize("path", [CHAT, "/v1/models"], ids=["chat", "models"])
-def test_a_host_that_cannot_be_is_refused(
-    gateway: GatewayProcess, host: str | None, more: list[str], path: str
-) -> None:
-    # elsewhere some hosts are refused before the path is looked at
-    method = "POST" if path == CHAT else None
-
-    with counted(gateway, INVALID, method=method), Wire(gateway.port) as wire:
-        wire.send(head(gateway.port, "Content-Length: 0", *more, method=method or "GET", path=path, host=host))
-        response = wire.answer()
-
-    check_refusal(response, INVALID)
 
 
 @pytest.mark.parametrize("host", ["localhost", "LOCALHOST:12434", "127.0.0.1", "127.9.9.9:1", "[::1]", "[::1]:12434"])

@@ -104,3 +104,9 @@ def resident_bytes(gateway: GatewayProcess) -> int:
     """The memory the gateway's process has now."""
     lines = Path(f"/proc/{gateway.process.pid}/status").read_text().splitlines()
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmRSS:"))
+
+
+def peak_bytes(gateway: GatewayProcess) -> int:
+    """The most memory the gateway's process ever had."""
+    lines = Path(f"/proc/{gateway.process.pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))
