@@ -7,29 +7,25 @@ its insides, and `tests/unit/test_front.py` tells when they move.
 """
 
 import asyncio
-import math
 from collections import deque
 from collections.abc import Callable
 from typing import Any, NoReturn
 
 import httptools
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from app import heads
 from app.cycle import Cycle, target_of
 from app.domain.errors import GatewayError, InvalidRequestError, RequestTimeoutError
 from app.heads import DEFAULT_LIMITS, FrontLimits
+from app.parting import NEVER, Parting
 from app.sweep import watch
-
-LINGER_SECONDS = 2.0
-NEVER = math.inf
 
 
 def _unheard(error: GatewayError, request_id: str) -> None:
     """Nobody counts."""
 
 
-class Front(HttpToolsProtocol):
+class Front(Parting):
     def __init__(
         self,
         *args: Any,
@@ -40,13 +36,11 @@ class Front(HttpToolsProtocol):
         super().__init__(*args, **kwargs)
         self.limits = limits
         self.refused = refused
-        self.due = NEVER
+        self.patience = limits.body_seconds
+        self.stalled = False
+        """It takes too little of its answers to be asked for more."""
         self.waiting_for_head = False
         self.begun = False
-        self.deaf = False
-        """Nothing that comes is read any more."""
-        self.lingering = False
-        self.unsent = NEVER
         self.arrived = 0
         self.unweighed = False
         """Its beginning came behind another request, and was not counted in `arrived`."""
@@ -62,6 +56,9 @@ class Front(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn does
         super().connection_made(transport)
         self._await_head()
+        if len(self.connections) > self.limits.connections:
+            transport.abort()
+            return
         watch(self.server_state, self.loop)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -177,14 +174,28 @@ class Front(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         self.server_state.total_requests += 1
+        self._go_on()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self.stalled:
+            self.stalled, self.unsent = False, NEVER
+            self._go_on()
+
+    def _go_on(self) -> None:
+        """An answer is complete: the next request, if the client takes its answers."""
         running = self.running
         if running is None or self.transport.is_closing():
             return
         if not running.keep_alive:
             self._leave(running)
             return
-        self.flow.resume_reading()
         now = self.loop.time()
+        if self.flow.write_paused:
+            self.stalled, self.due = True, now + self.patience
+            self.flow.pause_reading()
+            return
+        self.flow.resume_reading()
         if self.pipeline:
             cycle, app = self.pipeline.pop()
             self._start_asgi_task(cycle, app)
@@ -239,22 +250,10 @@ class Front(HttpToolsProtocol):
         else:
             self._close()
 
-    def _linger(self) -> None:
-        """Read on and forget: closing on a client that still sends would take its answer away from it (RFC 9112 §9.6).
-
-        It has the time it had for its body, or a moment.
-        """
-        left = self.due if math.isfinite(self.due) else 0.0
-        self.due = max(left, self.loop.time() + LINGER_SECONDS)
-        self.deaf = self.lingering = True
-        self.flow.resume_reading()
-        if self.transport.can_write_eof():  # TLS cannot: there the answer's `connection: close` has to do
-            self.transport.write_eof()
-
     def expire(self) -> None:
         """The client took too long, or a kept connection was not used."""
         self.due = NEVER
-        if self.lingering or self.transport.is_closing():
+        if self.lingering or self.stalled or self.transport.is_closing():
             self._part()
             return
         running = self.running
@@ -266,20 +265,6 @@ class Front(HttpToolsProtocol):
             self._linger()
         else:
             self._close()
-
-    def _part(self) -> None:
-        """What was said last is thrown away once the client takes nothing of it for as long as a body may take."""
-        left = self.transport.get_write_buffer_size()
-        if not 0 < left < self.unsent:
-            self.transport.abort()
-            return
-        self.unsent = left
-        self.due = self.loop.time() + self.limits.body_seconds
-
-    def _close(self) -> None:
-        """Once everything is sent."""
-        self.due = self.loop.time() + self.limits.body_seconds
-        self.transport.close()
 
     def _refuse(self, error: GatewayError) -> None:
         """Answer in the place of the application; a call that waits for its body learns why, and is who counts it."""

@@ -50,7 +50,7 @@ def serve(container: Container, listener: socket.socket, aside: socket.socket | 
     """
     settings = container.settings().server
     tls = tls_context(settings)
-    allow_files(settings.max_in_flight)
+    files = allow_files(settings.max_in_flight)
     metrics, journal = container.monitoring.metrics(), container.monitoring.journal()
 
     def refused(error: GatewayError, request_id: str) -> None:
@@ -63,6 +63,7 @@ def serve(container: Container, listener: socket.socket, aside: socket.socket | 
         head_bytes=settings.max_header_bytes,
         head_fields=settings.max_header_fields,
         url_bytes=settings.max_url_bytes,
+        connections=files - files // 4,
     )
     configured = partial(
         uvicorn.Config,
@@ -84,10 +85,14 @@ def serve(container: Container, listener: socket.socket, aside: socket.socket | 
     server.run(sockets=[listener])
 
 
-def allow_files(in_flight: int) -> None:
-    """Have as many files as we may; each request in flight takes two, its caller's connection and the provider's."""
+def allow_files(in_flight: int) -> int:
+    """Have as many files as we may, and say how many.
+
+    Each request in flight takes two, its caller's connection and the provider's; so callers get three quarters, and
+    strangers who hold all of them cannot keep the others' calls from a provider.
+    """
     if sys.platform == "win32":
-        return
+        return FILES_WANTED
     import resource  # noqa: PLC0415 - only where there is one
 
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -97,6 +102,7 @@ def allow_files(in_flight: int) -> None:
         soft = wanted
     if 0 <= soft < 2 * in_flight:
         logger.warning("too few open files are allowed for server.max_in_flight", files=soft, max_in_flight=in_flight)
+    return soft if soft >= 0 else FILES_WANTED
 
 
 class DrainingServer(uvicorn.Server):

@@ -1,6 +1,7 @@
 """More than can be served: those who say nothing cost nobody anything, and those beyond the bound are told at once."""
 
 import asyncio
+import socket
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -141,7 +142,7 @@ async def test_H_18_calls_that_are_served_under_too_many(gateway: GatewayProcess
     assert crowded > 0.5 * alone
 
 
-def test_H_18_answers_that_nobody_takes(gateway: GatewayProcess) -> None:
+def test_H_18_one_connection_that_asks_too_much(gateway: GatewayProcess) -> None:
     """One connection, thousands of requests at once.
 
     Happens: 65 are answered in their order, then 503 with `retry-after` and the connection ends.
@@ -155,3 +156,29 @@ def test_H_18_answers_that_nobody_takes(gateway: GatewayProcess) -> None:
         assert wire.is_closed()
     assert Counter(each.status_code for each in answers) == {200: 65, 503: 1}
     check_refusal(answers[-1], OVERLOADED)
+
+
+def test_H_18_answers_that_nobody_takes(tmp_path: Path) -> None:
+    """Strangers ask and ask, and read no answer.
+
+    Happens: no more of their requests are begun than fit on the way to them, so none is in flight; after
+    `server.body_seconds` in which they took nothing their connections end.
+
+    Seen: `http_requests_in_flight`, `http_connections`.
+    """
+    with gateway_process(tmp_path, {"server": {"body_seconds": 4, "max_in_flight": 5}}) as gateway:
+        with ExitStack() as stack:
+            wires = [stack.enter_context(Wire(gateway.port)) for _ in range(6)]
+            for wire in wires:
+                wire.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            for _ in range(10):  # of 24 kB each a few MB fit on the way
+                for wire in wires:
+                    wire.send(head(gateway.port, method="GET", path="/openapi.json") * 40)
+                time.sleep(0.2)
+            eventually(lambda: gateway.metric("http_requests_in_flight") == 1, "only the question for it is in flight")
+            assert gateway.chat("demo").status_code == 200
+            eventually(lambda: gateway.metric("http_connections") <= 2, "they are gone")
+
+        answered = gateway.metric("http_requests_total", method="GET", route="/openapi.json", status="200")
+        assert 0 < answered < 6 * 10 * 40
+        assert gateway.metric("llm_request_errors_total", error_type="overloaded") == 0

@@ -1,12 +1,14 @@
 """Our protocol on a transport that only notes what it is told."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import uvicorn
 from uvicorn.server import ServerState
 
 from app.front import Front
+from app.heads import DEFAULT_LIMITS, FrontLimits
 
 ANSWER = {"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]}
 BODY = {"type": "http.response.body", "body": b"{}", "more_body": False}
@@ -21,10 +23,14 @@ class Transport(asyncio.Transport):
         self.closed = False
         self.ended = self.aborted = False
         self.unsent = 0
+        self.full: Callable[[], None] | None = None
+        """Called after each write, as transports do that have enough."""
         self.paused = False
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         self.writes.append(bytes(data))
+        if self.full is not None:
+            self.full()
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         return default
@@ -54,10 +60,10 @@ class Transport(asyncio.Transport):
         self.paused = False
 
 
-def front(app: Any) -> tuple[Front, Transport]:
+def front(app: Any, limits: FrontLimits = DEFAULT_LIMITS) -> tuple[Front, Transport]:
     config = uvicorn.Config(app, http=Front, ws="none", lifespan="off", log_config=None)
     config.load()
-    protocol = Front(config=config, server_state=ServerState(), app_state={})
+    protocol = Front(limits=limits, config=config, server_state=ServerState(), app_state={})
     transport = Transport()
     protocol.connection_made(transport)
     return protocol, transport

@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from app.heads import FrontLimits
 from tests.support.wired import answer, front
 
 
@@ -71,3 +72,30 @@ async def test_an_offer_of_another_protocol_that_was_overlooked_ends_the_connect
     (written,) = transport.writes
     assert written.startswith(b"HTTP/1.1 200")
     assert transport.ended
+
+
+async def test_who_takes_no_answers_is_asked_for_no_more_requests() -> None:
+    protocol, transport = front(answer)
+    transport.full = protocol.pause_writing
+    protocol.data_received(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n" * 3)
+    await asyncio.sleep(0.01)
+    assert (len(transport.writes), transport.paused, len(protocol.tasks)) == (1, True, 0)
+
+    for left in (200_000, 100_000):  # it takes some of it
+        transport.unsent = left
+        protocol.expire()
+    protocol.resume_writing()
+    await asyncio.sleep(0.01)
+    assert (len(transport.writes), transport.paused) == (2, True)
+
+    for _ in range(2):
+        assert not transport.aborted
+        protocol.expire()
+    assert transport.aborted
+
+
+async def test_of_too_many_connections_nothing_is_read() -> None:
+    protocol, transport = front(answer, FrontLimits(connections=0))
+
+    assert transport.aborted
+    assert protocol.due < float("inf")
