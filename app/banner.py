@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 from app import __version__
-from app.settings import Settings, local_address
+from app.settings import Settings, local_address, redis_address
 
 
 def banner(settings: Settings, *, notices: Sequence[str]) -> str:
@@ -53,6 +53,7 @@ def _cache(settings: Settings) -> str:
         return "off"
     if cache.backend == "memory" or not cache.url:
         return f"in memory, {cache.max_bytes // (1024 * 1024)} MiB, {cache.ttl_seconds:g} s"
-    url = urlsplit(cache.url)
-    where = url.path if url.scheme == "unix" else f"{url.hostname}:{url.port or 6379}{url.path}"
-    return f"Redis at {where}, {cache.ttl_seconds:g} s"
+    url, address = urlsplit(cache.url), redis_address(cache.url)
+    where = ",".join(f"{host}:{port}" for host, port in address.hosts) + url.path
+    kind = {"single": "", "sentinel": " by Sentinel", "cluster": " cluster"}[address.kind]
+    return f"Redis{kind} at {where}, {cache.ttl_seconds:g} s"

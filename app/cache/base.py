@@ -2,17 +2,49 @@
 
 from typing import Protocol
 
-from msgspec import Struct
+from msgspec import Struct, field
+
+REJECTED = ("format", "seal", "size", "question", "time")
+DROPPED = ("queue_full", "redis_away", "failed")
+
+
+class RedisState(Struct):
+    """How Redis is, beside what it holds; `errors` are counted by kind (`app/cache/trouble.py`).
+
+    `breaker` is 0 closed, 0.5 half-open, 1 open, and `reason` why it is not closed. `policy` is the server's
+    `maxmemory-policy`, empty while it has not been told.
+    """
+
+    breaker: float = 0.0
+    reason: str = ""
+    policy: str = ""
+    policy_unsafe: bool = False
+    errors: dict[str, int] = field(default_factory=dict)
 
 
 class CacheSize(Struct):
-    """How full a backend is; of a shared Redis the numbers are the whole server's, `near` is what is in front of it."""
+    """How full a backend is; of a shared Redis the numbers are the whole server's, `near` is what is in front of it.
+
+    `errors` are operations that failed, `rejected` values that were not what they had to be, `dropped` answers that
+    were not written, each by reason; `redis` is there only where the backend is one.
+    """
 
     keys: int = 0
     memory_bytes: int = 0
     evictions: int = 0
     errors: int = 0
+    rejected: dict[str, int] = field(default_factory=lambda: dict.fromkeys(REJECTED, 0))
+    dropped: dict[str, int] = field(default_factory=lambda: dict.fromkeys(DROPPED, 0))
     near: "CacheSize | None" = None
+    redis: RedisState | None = None
+
+    def reject(self, reason: str) -> None:
+        """A value was not what it had to be: a miss."""
+        self.errors += 1
+        self.rejected[reason] += 1
+
+    def drop(self, reason: str, answers: int = 1) -> None:
+        self.dropped[reason] += answers
 
 
 class CacheBackend(Protocol):

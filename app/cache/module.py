@@ -4,6 +4,7 @@ from dependency_injector import containers
 from dependency_injector import providers as di
 
 from app.cache.base import CacheBackend
+from app.cache.frames import Frames
 from app.cache.layered import LayeredCache
 from app.cache.memory import MemoryCache
 from app.settings import CacheSettings
@@ -19,15 +20,16 @@ def chosen(settings: CacheSettings) -> str:
 
 
 def _client(settings: CacheSettings) -> Any:
-    from app.cache.redis import client_for  # noqa: PLC0415 - 8 MB, and 50 ms of the start, where it is not wanted
+    from app.cache.clients import client_for  # noqa: PLC0415 - 8 MB, and 50 ms of the start, where it is not wanted
 
     return client_for(settings)
 
 
-def _redis(client: Any, *, timeout: float) -> CacheBackend:
+def _redis(client: Any, settings: CacheSettings) -> CacheBackend:
     from app.cache.redis import RedisCache  # noqa: PLC0415 - as above
 
-    return RedisCache(client, timeout=timeout)
+    frames = Frames(max_body_bytes=settings.max_entry_bytes, seal_key=settings.hmac_key)
+    return RedisCache(client, timeout=settings.timeout_seconds, frames=frames)
 
 
 class CacheModule(containers.DeclarativeContainer):
@@ -35,6 +37,6 @@ class CacheModule(containers.DeclarativeContainer):
 
     memory = di.Singleton(MemoryCache, max_bytes=settings.provided.max_bytes)
     client = di.Singleton(_client, settings)
-    redis = di.Singleton(_redis, client, timeout=settings.provided.timeout_seconds)
+    redis = di.Singleton(_redis, client, settings)
     layered = di.Singleton(LayeredCache, memory, redis, seconds=settings.provided.l1_seconds)
     backend = di.Selector(di.Callable(chosen, settings), layered=layered, redis=redis, memory=memory)

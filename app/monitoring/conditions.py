@@ -1,7 +1,11 @@
 """What the checks leave in the metrics."""
 
+from collections.abc import Iterable
+from functools import partial
+
+from app.cache.base import RedisState
 from app.domain.health import CheckStatus
-from app.monitoring.tally import Tally
+from app.monitoring.tally import Reading, Tally
 
 CHECK_BUCKETS = (0.0001, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 2, 5, 10)
 LAG_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
@@ -38,10 +42,19 @@ class HealthMetrics:
 class RedisMetrics:
     """Only where a Redis is configured; what was never asked counts as up."""
 
-    def __init__(self, tally: Tally) -> None:
+    def __init__(self, tally: Tally, state: RedisState | None) -> None:
         self._up = tally.gauge("llm_redis_up", "1 while Redis answers").of()
         self._up.value = 1
         self._latency = tally.gauge("llm_redis_latency_seconds", "Its last ping, an unanswered one included").of()
+        if state is not None:
+            tally.add_source(partial(_told_by, state))
 
     def asked(self, *, is_up: bool, seconds: float) -> None:
         self._up.value, self._latency.value = float(is_up), seconds
+
+
+def _told_by(state: RedisState) -> Iterable[Reading]:
+    yield Reading("llm_redis_breaker_state", "0 closed, 0.5 half-open, 1 open: Redis is left alone", state.breaker)
+    yield Reading("llm_redis_policy_unsafe", "1 where a full Redis refuses writes", float(state.policy_unsafe))
+    for kind, errors in state.errors.items():
+        yield Reading("llm_redis_errors_total", "Failures of Redis", errors, "counter", (("kind", kind),))

@@ -6,7 +6,7 @@ Names follow the guides where one names it, else Prometheus: base units, labels 
 import asyncio
 import time
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache
 
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
@@ -271,5 +271,11 @@ def _cache_sizes(size: CacheSize) -> Iterable[Reading]:
     yield Reading("llm_cache_memory_bytes", "Memory the cache uses", size.memory_bytes)
     yield Reading("llm_cache_evictions_total", "Answers that had to make room", size.evictions, "counter")
     yield Reading("llm_cache_errors_total", "Cache operations that failed", size.errors, "counter")
+    yield from _by_reason("llm_cache_rejected_total", "Stored values that were not what they had to be", size.rejected)
+    yield from _by_reason("llm_cache_writes_dropped_total", "Answers that were not written", size.dropped)
     yield Reading("llm_cache_near_keys", "Keys kept in front of Redis", near.keys)
     yield Reading("llm_cache_near_bytes", "Memory of what is kept in front of Redis", near.memory_bytes)
+
+
+def _by_reason(name: str, help_text: str, counted: Mapping[str, int]) -> Iterable[Reading]:
+    return (Reading(name, help_text, times, "counter", (("reason", why),)) for why, times in counted.items())

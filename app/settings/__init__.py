@@ -21,6 +21,7 @@ from app.settings.model import (
     passwords_of,
     style_of,
 )
+from app.settings.redis import RedisAddress, redis_address
 from app.settings.types import Secret
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "LogSettings",
     "MetricsSettings",
     "ProviderSettings",
+    "RedisAddress",
     "RetrySettings",
     "Secret",
     "ServerSettings",
@@ -47,5 +49,6 @@ __all__ = [
     "load",
     "local_address",
     "passwords_of",
+    "redis_address",
     "style_of",
 ]

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from app.settings.draft import ConfigError, Draft
 from app.settings.model import (
+    CacheSettings,
     CheckSettings,
     ProviderSettings,
     ServerSettings,
@@ -15,9 +16,11 @@ from app.settings.model import (
     StatsdSettings,
     TelemetrySettings,
 )
+from app.settings.redis import redis_address
 from app.settings.tls import tls_context
 
 SMALLEST_LOG_BYTES = 64 * 1024
+SHORTEST_HMAC_KEY = 16
 NEEDS_OTEL = "needs two more packages: pip install 'signalbox[otel]', or make otel; or set telemetry.enabled: false"
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
@@ -48,11 +51,7 @@ def check(settings: Settings, draft: Draft) -> None:
     _check_tls(settings.server, draft)
     _check_telemetry(settings.telemetry, draft)
     _check_watching(settings, draft)
-    if settings.cache.backend == "redis" and not settings.cache.url:
-        raise ConfigError("cache.url", "is needed for the Redis backend, as in redis://localhost:6379/0")
-    if settings.cache.url and not _is_redis(settings.cache.url):
-        message = "must be redis://host:port, rediss://host:port or unix://path"
-        raise ConfigError("cache.url", message, origin=draft.origin_of(("cache", "url")))
+    _check_cache(settings.cache, draft)
     _check_statsd(settings.statsd, draft)
 
 
@@ -127,13 +126,19 @@ def _check_statsd(statsd: StatsdSettings, draft: Draft) -> None:
             raise ConfigError("statsd.tags", message, origin=draft.origin_of(("statsd", "tags")))
 
 
-def _is_redis(url: str) -> bool:
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError:  # the port is no number
-        return False
-    return parts.scheme in {"redis", "rediss", "unix"} and port != 0
+def _check_cache(cache: CacheSettings, draft: Draft) -> None:
+    if cache.backend == "redis" and not cache.url:
+        raise ConfigError("cache.url", "is needed for the Redis backend, as in redis://localhost:6379/0")
+    if cache.url:
+        try:
+            redis_address(cache.url)
+        except ValueError as error:
+            raise ConfigError("cache.url", str(error), origin=draft.origin_of(("cache", "url"))) from None
+    if cache.ca_file and not Path(cache.ca_file).is_file():
+        raise ConfigError("cache.ca_file", "there is no such file", origin=draft.origin_of(("cache", "ca_file")))
+    if cache.hmac_key and len(cache.hmac_key) < SHORTEST_HMAC_KEY:
+        message = f"must have at least {SHORTEST_HMAC_KEY} characters"
+        raise ConfigError("cache.hmac_key", message, origin=draft.origin_of(("cache", "hmac_key")))
 
 
 def _check_provider(name: str, provider: ProviderSettings, draft: Draft) -> None:

@@ -187,6 +187,6 @@ def masked(path: tuple[str, ...], value: Any) -> str:
     text = msgspec.json.encode(value).decode() if not isinstance(value, str) else value
     if not value:
         return text or '""'
-    if path[-1] in {"api_key", "key"} or "headers" in path:
+    if path[-1] in {"api_key", "hmac_key", "key"} or "headers" in path:
         return "***"
-    return re.sub(r"([?&]password=)[^&#]*", r"\1***", re.sub(r"//.*@", "//***@", text))
+    return re.sub(r"([?&](?:sentinel_)?password=)[^&#]*", r"\1***", re.sub(r"//.*@", "//***@", text))

@@ -65,11 +65,15 @@ class CacheSettings(Section, frozen=True):
     """`auto` takes Redis when a URL is configured, else memory.
 
     `max_bytes` bounds the answers in this process: the whole cache, or what is in front of Redis for `l1_seconds`.
+    `ca_file` names the only authorities Redis' certificate may come from. With `hmac_key`, of 16 characters or more,
+    only values that were written by somebody who knows it are read from Redis.
     """
 
     enabled: bool = True
     backend: Literal["auto", "memory", "redis"] = "auto"
     url: Secret = field(default_factory=Secret)
+    ca_file: str = ""
+    hmac_key: Secret = field(default_factory=Secret)
     ttl_seconds: Seconds = 3600
     max_bytes: Size = 16 * MIB
     max_entry_bytes: Size = MIB
@@ -268,15 +272,16 @@ class Settings(Section, frozen=True):
         found += [password for each in self.providers.values() for password in passwords_of(each.proxy)]
         found += [each.key for each in self.keys.values()]
         found += [*self.telemetry.headers.values(), *passwords_of(self.telemetry.endpoint)]
-        found += [self.cache.url, *passwords_of(self.cache.url), self.metrics.key, self.server.tls_key_password]
+        found += [self.cache.url, *passwords_of(self.cache.url), self.cache.hmac_key, self.metrics.key]
+        found += [self.server.tls_key_password]
         return [each for each in found if each]
 
 
 def passwords_of(url: str) -> list[str]:
-    """The passwords in a URL, as they are written there: before the host, or as Redis' `password=`."""
+    """The passwords in a URL, as they are written there: before the host, or as Redis' `password=` and Sentinel's."""
     credentials, at, _ = url.rpartition("@")
     found = [credentials.rpartition(":")[2]] if at else []
-    return found + re.findall(r"[?&]password=([^&#]*)", url)
+    return found + re.findall(r"[?&](?:sentinel_)?password=([^&#]*)", url)
 
 
 def style_of(log: LogSettings, *, terminal: bool) -> Literal["json", "console"]:

@@ -130,6 +130,30 @@ def _redis() -> Section:
             [(rate("llm_cache_errors_total", by="instance"), "{{instance}}")],
             "Reads and writes that failed; calls are answered all the same.",
         ),
+        graph(
+            "Breaker",
+            "none",
+            [
+                (of("llm_redis_breaker_state"), "{{instance}}"),
+                (of("llm_redis_policy_unsafe"), "{{instance}} will refuse writes"),
+            ],
+            "1 while a gateway leaves Redis alone, 0.5 while it tries it.",
+        ),
+        graph(
+            "Failures by kind",
+            "cps",
+            [(rate("llm_redis_errors_total", by="kind"), "{{kind}}")],
+            "What is wrong with Redis, trials while it is left alone included.",
+        ),
+        graph(
+            "Not taken, not written",
+            "cps",
+            [
+                (rate("llm_cache_rejected_total", by="reason"), "not taken: {{reason}}"),
+                (rate("llm_cache_writes_dropped_total", by="reason"), "not written: {{reason}}"),
+            ],
+            "Values somebody else may have written, and answers that found no Redis.",
+        ),
     )
 
 

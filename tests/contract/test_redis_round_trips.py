@@ -9,9 +9,11 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from app.cache.breaker import FAILURES_TO_OPEN
+from app.cache.frames import PLAIN
 from app.cache.lookups import KEYS_PER_READ, READS_IN_FLIGHT
 from app.cache.module import CacheModule
-from app.cache.redis import FAILURES_TO_OPEN, PREFIX, RedisCache
+from app.cache.redis import PREFIX, RedisCache
 from app.settings import CacheSettings, Secret
 from tests.support.processes import redis_process, redis_server
 
@@ -41,7 +43,7 @@ def keys(count: int) -> list[bytes]:
 
 async def fill(module: CacheModule, names: list[bytes]) -> None:
     """Each key's value is itself; and the server counts its commands from now on."""
-    await module.client().mset({PREFIX + name.hex().encode(): name for name in names})
+    await module.client().mset({PREFIX + name.hex().encode(): PLAIN + name for name in names})
     await module.client().config_resetstat()
 
 
@@ -121,23 +123,6 @@ async def test_a_redis_that_hangs_is_left_alone_by_who_stands_in_line_too(server
 
         assert found == [None] * len(names)
         assert FAILURES_TO_OPEN <= cache.size.errors <= READS_IN_FLIGHT + FAILURES_TO_OPEN
-
-
-async def test_a_dead_redis_is_asked_again_after_a_while(server: Server) -> None:
-    async with redis_cache(server[1], patience=0.05) as (_, module):
-        now = [0.0]
-        cache = RedisCache(module.client(), timeout=PATIENT, clock=lambda: now[0])
-        await fill(module, keys(40))
-        server[0].kill()
-        server[0].wait()
-
-        for _ in range(FAILURES_TO_OPEN):
-            assert await asyncio.gather(*(cache.get(name) for name in keys(20))) == [None] * 20
-        assert (cache.size.errors, await cache.get(keys(1)[0]), cache.size.errors) == (3, None, 3)
-        now[0] = 2.1
-
-        assert await cache.get(keys(1)[0]) is None
-        assert cache.size.errors == 4
 
 
 @pytest.mark.parametrize("said", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"\x00\xff" * 100, b"*1\r\n" * 10_000, b""])

@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
 
-from app.cache.base import CacheBackend
+from app.cache.base import CacheBackend, RedisState
 from app.domain.errors import QueueTimeoutError
 from app.domain.health import Check, CheckStatus
 from app.domain.upstream_errors import UpstreamError
@@ -47,7 +47,10 @@ class ProviderIndicator:
 
 
 class RedisIndicator:
-    """Degraded where it answers too late to be of use: a lookup is not waited for so long."""
+    """Degraded where it answers too late to be of use, a lookup not being waited for so long, or is left alone.
+
+    A policy that will make writes fail is told of, and is no fault yet.
+    """
 
     name = "redis"
     critical = False
@@ -70,11 +73,14 @@ class RedisIndicator:
         finally:
             seconds = time.perf_counter() - started
             self._metrics.asked(is_up=is_up, seconds=seconds)
-        errors = self._cache.size.errors
-        if seconds <= self._useful:
-            return Check(status=CheckStatus.HEALTHY, errors=errors)
-        reason = f"a ping took {seconds * 1000:.0f} ms, a lookup may take {self._useful * 1000:g} ms"
-        return Check(status=CheckStatus.DEGRADED, reason=reason, errors=errors)
+        errors, state = self._cache.size.errors, self._cache.size.redis or RedisState()
+        if state.breaker:
+            return Check(status=CheckStatus.DEGRADED, reason=f"it is left alone: {state.reason}", errors=errors)
+        if seconds > self._useful:
+            reason = f"a ping took {seconds * 1000:.0f} ms, a lookup may take {self._useful * 1000:g} ms"
+            return Check(status=CheckStatus.DEGRADED, reason=reason, errors=errors)
+        unsafe = f"maxmemory-policy is {state.policy}: once it is full, writes fail" if state.policy_unsafe else None
+        return Check(status=CheckStatus.HEALTHY, reason=unsafe, errors=errors)
 
 
 class ModelsIndicator:

@@ -69,7 +69,7 @@ def _redis(
 ) -> Watch | None:
     if cache.name != "redis":
         return None
-    told = RedisMetrics(metrics.tally)
+    told = RedisMetrics(metrics.tally, cache.size.redis)
     return Watch(RedisIndicator(cache, told, deadline=settings.timeout_seconds, useful=useful), history)
 
 

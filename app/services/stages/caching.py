@@ -3,17 +3,27 @@
 import time
 from collections.abc import AsyncGenerator, Callable
 from functools import partial
+from typing import Annotated
 
 import msgspec
+import structlog
 
 from app.cache.base import CacheBackend
 from app.cache.keys import key_of
+from app.cache.rarely import Rarely
 from app.domain.controls import CacheControls
 from app.domain.errors import NotCachedError
 from app.domain.llm import CacheStatus, LLMRequest, Reply
 from app.domain.usage import TokenUsage
 from app.services.stages.base import Call, Handler
 from app.settings import CacheSettings
+
+logger = structlog.get_logger("signalbox.cache")
+
+MOST_AHEAD_SECONDS = 3600.0
+"""By how much the clock of who stored an answer may be ahead of ours."""
+
+MOST_TOKENS = 2**40
 
 
 class CachingStage:
@@ -27,6 +37,7 @@ class CachingStage:
         self._settings = settings
         self._finish_reasons = frozenset(settings.finish_reasons)
         self._clock = clock
+        self._rarely = Rarely()
 
     async def __call__(self, call: Call, proceed: Handler) -> Reply:
         controls = call.controls
@@ -35,7 +46,7 @@ class CachingStage:
             return await proceed(call)
         key = key_of(call.request, tenant="" if self._settings.shared else call.caller.tenant)
         if controls.read:
-            stored = await self._found(key, controls)
+            stored = await self._found(key, call)
             call.passage.looked_up = time.perf_counter()
             if stored is not None:
                 return self._replay(call.request, stored)
@@ -50,21 +61,27 @@ class CachingStage:
                 self._remember(key, call, reply)
         return reply
 
-    async def _found(self, key: bytes, controls: CacheControls) -> "_Stored | None":
+    async def _found(self, key: bytes, call: Call) -> "_Stored | None":
         if (value := await self._cache.get(key)) is None:
             return None
         try:
             stored = _decode(value)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            self._cache.size.errors += 1
-            return None
-        if stored.key != key:
-            self._cache.size.errors += 1
+            self._rejected("format")
             return None
         age = self._clock() - stored.made_at
+        if wrong := _what_is_wrong(stored, key, call.request, age):
+            self._rejected(wrong)
+            return None
         if age >= stored.ttl:  # what stands before the cache may have kept it for a moment longer
             return None
-        return stored if controls.max_age is None or age <= controls.max_age else None
+        most = call.controls.max_age
+        return stored if most is None or age <= most else None
+
+    def _rejected(self, reason: str) -> None:
+        self._cache.size.reject(reason)
+        if self._rarely.may("rejected"):
+            logger.warning("a stored answer is not what it has to be, and counts as a miss", reason=reason)
 
     def _replay(self, request: LLMRequest, stored: "_Stored") -> Reply:
         age = max(self._clock() - stored.made_at, 0.0)
@@ -130,14 +147,25 @@ async def _replayed(events: bytes) -> AsyncGenerator[bytes, None]:
     yield events
 
 
-class _Stored(msgspec.Struct, array_like=True):
+class _Stored(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
     key: bytes
-    provider: str
+    provider: Annotated[str, msgspec.Meta(max_length=128)]
     made_at: float
-    ttl: float
+    ttl: Annotated[float, msgspec.Meta(gt=0, le=1e9)]
     stream: bool
     usage: TokenUsage
     body: bytes
+
+
+def _what_is_wrong(stored: _Stored, key: bytes, request: LLMRequest, age: float) -> str:
+    """Empty for what we may have stored ourselves. Who can write to the store must not reach headers and counters."""
+    if stored.key != key or stored.stream != request.stream:
+        return "question"
+    usage = stored.usage
+    believable = 0 <= usage.prompt_tokens <= MOST_TOKENS and 0 <= usage.completion_tokens <= MOST_TOKENS
+    if not (believable and stored.provider.isascii() and stored.provider.isprintable()):
+        return "format"
+    return "" if age > -MOST_AHEAD_SECONDS else "time"  # nor for what is no number
 
 
 _encode = msgspec.msgpack.Encoder().encode

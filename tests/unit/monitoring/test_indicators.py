@@ -5,7 +5,7 @@ from typing import Any, cast
 
 import pytest
 
-from app.cache.base import CacheSize
+from app.cache.base import CacheSize, RedisState
 from app.domain.errors import QueueTimeoutError
 from app.domain.health import CheckStatus
 from app.domain.upstream_errors import UpstreamAuthError, UpstreamNotFoundError
@@ -97,7 +97,7 @@ async def test_where_calls_have_all_our_connections_nobody_is_asked(*, probe: bo
 
 async def test_redis_tells_its_errors_and_whether_it_is_of_use() -> None:
     cache, metrics = Cache(), made_metrics()
-    told = RedisMetrics(metrics.tally)
+    told = RedisMetrics(metrics.tally, None)
     useful = RedisIndicator(cast("Any", cache), told, deadline=1, useful=60)
     useless = RedisIndicator(cast("Any", cache), told, deadline=1, useful=0)
 
@@ -111,6 +111,21 @@ async def test_redis_tells_its_errors_and_whether_it_is_of_use() -> None:
     assert slow.reason.endswith("a lookup may take 0 ms")
     assert (down.status, down.reason, down.errors) == (UNHEALTHY, "refused", 3)
     assert value(metrics, "llm_redis_up") == 0
+
+
+async def test_a_redis_that_is_left_alone_or_will_fill_up_is_told_of() -> None:
+    cache, metrics = Cache(), made_metrics()
+    state = cache.size.redis = RedisState(policy="noeviction", policy_unsafe=True, errors={"oom": 2})
+    asked = RedisIndicator(cast("Any", cache), RedisMetrics(metrics.tally, state), deadline=1, useful=60)
+
+    filling = await asked.run()
+    state.breaker, state.reason = 1.0, "NOPERM"
+    alone = await asked.run()
+
+    assert (filling.status, filling.reason) == (HEALTHY, "maxmemory-policy is noeviction: once it is full, writes fail")
+    assert (alone.status, alone.reason) == (DEGRADED, "it is left alone: NOPERM")
+    assert (value(metrics, "llm_redis_breaker_state"), value(metrics, "llm_redis_policy_unsafe")) == (1, 1)
+    assert value(metrics, "llm_redis_errors_total", kind="oom") == 2
 
 
 async def test_models_are_those_of_providers_that_are_up() -> None:
