@@ -8,7 +8,7 @@ from enum import Enum
 
 FAILURES_TO_OPEN = 3
 FIRST_SECONDS = 1.0
-LONGEST_SECONDS = 16.0
+LONGEST_SECONDS = 8.0
 
 
 class BreakerState(Enum):
@@ -21,7 +21,7 @@ class Breaker:
     """Closed until three failures in a row, then open: nobody asks, nobody waits.
 
     After an interval it is half-open for one trial, which no call waits for: it raises what is wrong, or the breaker
-    closes. The interval doubles from 1 s to 16 s, starts anew once the breaker has stayed closed for the longest, and
+    closes. The interval doubles from 1 s to 8 s, starts anew once the breaker has stayed closed for the longest, and
     a random half of it is left out, so that of many processes that lost one server few come back at a time.
     """
 

@@ -142,7 +142,7 @@ class Cluster:
         each = [_facts(0, memory[node], stats.get(node, {})) for node in memory]
         worst = max(each, key=lambda facts: facts.policy_unsafe, default=Facts())
         return Facts(
-            keys=await self._client.dbsize(),
+            keys=await self._client.dbsize(target_nodes=RedisCluster.PRIMARIES),
             memory_bytes=sum(facts.memory_bytes for facts in each),
             evictions=sum(facts.evictions for facts in each),
             policy=worst.policy,

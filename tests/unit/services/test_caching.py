@@ -3,6 +3,7 @@
 from collections.abc import AsyncGenerator
 from typing import Any
 
+import msgspec
 import pytest
 
 from app.cache.memory import MemoryCache
@@ -16,6 +17,7 @@ from app.settings import CacheSettings
 from tests.support.calls import call_for, read
 
 BODY = b'{"model":"m","messages":[]}'
+OTHER_KEY = b"o" * 32
 STREAM = b'{"model":"m","messages":[],"stream":true}'
 
 
@@ -45,8 +47,12 @@ def now() -> list[float]:
 
 
 @pytest.fixture
-def stage(now: list[float]) -> CachingStage:
-    cache = MemoryCache(max_bytes=100_000, clock=lambda: now[0])
+def cache(now: list[float]) -> MemoryCache:
+    return MemoryCache(max_bytes=100_000, clock=lambda: now[0])
+
+
+@pytest.fixture
+def stage(cache: MemoryCache, now: list[float]) -> CachingStage:
     return CachingStage(cache, CacheSettings(max_entry_bytes=1000), clock=lambda: now[0])
 
 
@@ -236,3 +242,35 @@ def test_a_cache_field_that_is_none_is_refused_by_name(cache: bytes) -> None:
         controls_of({}, request)
 
     assert caught.value.param == "cache"
+
+
+@pytest.mark.parametrize(
+    ("changed", "reason"),
+    [
+        ({0: OTHER_KEY}, "question"),
+        ({1: "evil\r\nset-cookie: a=b"}, "format"),
+        ({1: "n\u00e4me"}, "format"),
+        ({1: "x" * 200}, "format"),
+        ({2: float("nan")}, "time"),
+        ({2: float("inf")}, "time"),
+        ({3: float("nan")}, "format"),
+        ({3: -1.0}, "format"),
+        ({3: 1e300}, "format"),
+        ({4: True}, "question"),
+        ({5: {"prompt_tokens": -5, "completion_tokens": 2}}, "format"),
+        ({5: {"prompt_tokens": 5, "completion_tokens": 2**60}}, "format"),
+        ({6: "text"}, "format"),
+        ({7: "one more"}, "format"),
+    ],
+)
+async def test_a_value_somebody_has_changed_reaches_neither_headers_nor_counters(
+    stage: CachingStage, cache: MemoryCache, changed: dict[int, Any], reason: str
+) -> None:
+    provider = Provider()
+    await ask(stage, provider)
+    ((key, (_, value)),) = cache._entries.items()  # noqa: SLF001 - what another program would write to a shared store
+    fields = dict(enumerate(msgspec.msgpack.decode(value))) | changed
+    cache.set(key, msgspec.msgpack.encode(list(fields.values())), ttl=60)
+
+    assert (await ask(stage, provider))[1] is CacheStatus.MISS
+    assert {each: times for each, times in cache.size.rejected.items() if times} == {reason: 1}
