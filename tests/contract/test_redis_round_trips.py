@@ -1,7 +1,6 @@
 """What a real Redis sees of many lookups, and what they see of a Redis in trouble."""
 
 import asyncio
-import random
 import signal
 import subprocess
 from collections.abc import AsyncIterator, Iterator
@@ -78,26 +77,6 @@ async def test_what_is_of_another_kind_than_ours_is_a_miss(server: Server) -> No
         await module.client().rpush(PREFIX + theirs.hex().encode(), "a list")
 
         assert await asyncio.gather(cache.get(theirs), cache.get(ours)) == [None, ours]
-        assert cache.size.errors == 0
-
-
-async def test_callers_who_leave_at_random_leave_the_others_their_own_answers(server: Server) -> None:
-    async with redis_cache(server[1]) as (cache, module):
-        names, dice = keys(50), random.Random(7)  # noqa: S311 - no secret
-        await fill(module, names)
-
-        async def ask(name: bytes) -> bytes | None:
-            await asyncio.sleep(dice.random() / 20)
-            return await cache.get(name)
-
-        callers = [(name, asyncio.create_task(ask(name))) for name in names * 20]
-        for _, task in dice.sample(callers, 200):
-            asyncio.get_running_loop().call_later(dice.random() / 20, task.cancel)
-        answers = await asyncio.gather(*(task for _, task in callers), return_exceptions=True)
-
-        stayed = [(name, answer) for (name, task), answer in zip(callers, answers, strict=True) if not task.cancelled()]
-        assert len(stayed) >= 800
-        assert [name for name, _ in stayed] == [answer for _, answer in stayed]
         assert cache.size.errors == 0
 
 

@@ -1,29 +1,19 @@
 """Many who ask the same at once are one call to the provider, whoever of them stays."""
 
-import json
 from collections.abc import Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from functools import partial
-from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from tests.e2e.conftest import PROVIDER_KEY
-from tests.support.processes import GatewayProcess, ProviderProcess, answer, event, gateway_process, stream
-from tests.support.provider_faults import ABORT, DONE, GATE, ask_and_wait, events_of, eventually, last_error, refusal
+from tests.support.processes import GatewayProcess, ProviderProcess, event, gateway_process, stream
+from tests.support.provider_faults import ABORT, DONE, GATE, ask_and_wait, events_of, eventually, last_error
+from tests.support.sharing import FIRST, LAST, SLOW, USED, WHOLE, active, asked_by, noticed
 
 pytestmark = pytest.mark.e2e
 
-FIRST = event("whole")
-LAST = event("end", "stop")
-USAGE = {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10}
-USED = b"data: " + json.dumps({"choices": [], "usage": USAGE}).encode() + b"\n\n"
-DOCUMENT = {"choices": [{"message": {"content": "hi"}, "finish_reason": "stop"}], "usage": USAGE}
-SLOW = {False: [GATE, *answer(DOCUMENT)], True: stream(FIRST, GATE, LAST, USED, DONE)}
-WHOLE = {False: json.dumps(DOCUMENT).encode(), True: FIRST + LAST + DONE}
 COUNTERS: dict[str, tuple[str, dict[str, str]]] = {
     "hits": ("llm_cache_hits_total", {}),
     "misses": ("llm_cache_misses_total", {}),
@@ -36,14 +26,11 @@ COUNTERS: dict[str, tuple[str, dict[str, str]]] = {
 shapes = pytest.mark.parametrize("streamed", [False, True], ids=["JSON", "stream"])
 
 
-def config_for(provider: ProviderProcess) -> dict[str, Any]:
-    return {"providers": {"primary": {"base_url": provider.base_url("primary"), "api_key": PROVIDER_KEY}}}
-
-
 @pytest.fixture(scope="module")
 def patient(provider: ProviderProcess, tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
     """A gateway with the usual time limits: no test of this file comes near them."""
-    with gateway_process(tmp_path_factory.mktemp("patient"), config_for(provider)) as process:
+    row = {"base_url": provider.base_url("primary"), "api_key": PROVIDER_KEY}
+    with gateway_process(tmp_path_factory.mktemp("patient"), {"providers": {"primary": row}}) as process:
         yield process
 
 
@@ -53,33 +40,12 @@ def threads() -> Iterator[ThreadPoolExecutor]:
         yield executor
 
 
-def active(gateway: GatewayProcess) -> float:
-    """How many calls are on their way: all who asked, once they have got so far."""
-    return sum(gateway.metric("llm_active_requests", provider=name) for name in ("none", "primary"))
-
-
 def counted(gateway: GatewayProcess) -> dict[str, float]:
     return {name: gateway.metric(metric, **labels) for name, (metric, labels) in COUNTERS.items()}
 
 
 def more_than(before: Mapping[str, float], gateway: GatewayProcess) -> dict[str, float]:
     return {name: value - before[name] for name, value in counted(gateway).items()}
-
-
-def asked_by(
-    many: int, threads: ThreadPoolExecutor, gateway: GatewayProcess, model: str, **fields: Any
-) -> list[Future[httpx.Response]]:
-    """So many identical calls, all on their way when this returns."""
-    others = active(gateway)
-    asked = [threads.submit(partial(gateway.chat, f"primary/{model}", messages=[], **fields)) for _ in range(many)]
-    eventually(lambda: active(gateway) == others + many, "all have asked")
-    return asked
-
-
-def noticed(gateway: GatewayProcess) -> None:
-    """Who has left by now is known to have left: later connections were served."""
-    for _ in range(3):
-        httpx.get(f"{gateway.url}/health/live", trust_env=False).raise_for_status()
 
 
 @shapes
@@ -116,46 +82,6 @@ def test_each_is_told_the_usage_who_asked_for_it(
     assert leader.result().content == FIRST + LAST + DONE
     assert follower.result().content == FIRST + LAST + USED + DONE
     assert follower.result().headers["x-signalbox-cache"] == "coalesced"
-
-
-@shapes
-def test_the_first_to_ask_may_leave_without_hurting_the_others(
-    patient: GatewayProcess, provider: ProviderProcess, threads: ThreadPoolExecutor, model: str, *, streamed: bool
-) -> None:
-    provider.script(model, SLOW[streamed])
-    body = {"model": f"primary/{model}", "stream": streamed}
-
-    with ask_and_wait(patient, body, request_id=model):
-        eventually(lambda: active(patient) == 1, "the first has asked")
-        asked = asked_by(3, threads, patient, model, stream=streamed)
-    noticed(patient)
-    provider.open(model)
-    answers = [each.result() for each in asked]
-
-    assert [each.content for each in answers] == [WHOLE[streamed]] * 3
-    assert {each.headers["x-signalbox-cache"] for each in answers} == {"coalesced"}
-    seen = provider.seen(model)
-    assert (len(seen["requests"]), seen["left"]) == (1, 0)
-    assert [line["status"] for line in patient.log_of(model)] == ["client_disconnected"]
-    assert [line["status"] for each in answers for line in patient.log_of(each.headers["x-request-id"])] == ["ok"] * 3
-
-
-@shapes
-def test_a_follower_may_leave_without_hurting_the_first(
-    patient: GatewayProcess, provider: ProviderProcess, threads: ThreadPoolExecutor, model: str, *, streamed: bool
-) -> None:
-    provider.script(model, SLOW[streamed])
-    body = {"model": f"primary/{model}", "stream": streamed}
-    (leader,) = asked_by(1, threads, patient, model, stream=streamed)
-
-    with ask_and_wait(patient, body, request_id=model):
-        eventually(lambda: active(patient) == 2, "both have asked")
-    eventually(lambda: active(patient) == 1, "one has left")
-    provider.open(model)
-
-    assert leader.result().content == WHOLE[streamed]
-    assert len(provider.seen(model)["requests"]) == 1
-    assert [line["status"] for line in patient.log_of(model)] == ["client_disconnected"]
 
 
 def test_the_first_to_ask_may_read_slowly_without_hurting_the_others(
@@ -217,24 +143,6 @@ def test_the_call_is_cancelled_when_all_have_left(
     assert statuses == ["client_disconnected"] * 3
 
 
-@shapes
-def test_a_failure_is_everybodys(
-    patient: GatewayProcess, provider: ProviderProcess, threads: ThreadPoolExecutor, model: str, *, streamed: bool
-) -> None:
-    provider.script(model, [GATE, *refusal("422 No", message="not that", code="odd")])
-
-    asked = asked_by(5, threads, patient, model, stream=streamed)
-    provider.open(model)
-    answers = [each.result() for each in asked]
-
-    assert [each.status_code for each in answers] == [422] * 5
-    assert {each.json()["error"]["message"] for each in answers} == {"not that"}
-    assert {each.headers["x-signalbox-error"] for each in answers} == {"upstream_rejected"}
-    assert len(provider.seen(model)["requests"]) == 1
-    provider.script(model, answer(DOCUMENT) if not streamed else stream(LAST, DONE))
-    assert patient.chat(f"primary/{model}", messages=[], stream=streamed).headers["x-signalbox-cache"] == "miss"
-
-
 def test_a_stream_that_breaks_breaks_for_everybody(
     patient: GatewayProcess, provider: ProviderProcess, threads: ThreadPoolExecutor, model: str
 ) -> None:
@@ -271,28 +179,3 @@ def test_who_asks_otherwise_asks_alone(  # noqa: PLR0913 - fixtures and cases
 
     assert [each.result().content for each in asked] == [WHOLE[streamed]] * 2
     assert "coalesced" not in {each.result().headers["x-signalbox-cache"] for each in asked}
-
-
-def test_only_who_belong_together_share_an_answer(
-    directory: Path, provider: ProviderProcess, threads: ThreadPoolExecutor, model: str
-) -> None:
-    provider.script(model, SLOW[False])
-    keys = {
-        "ann": ("ann-key-0123456789", "ours"),
-        "abe": ("abe-key-0123456789", "ours"),
-        "bob": ("bob-key-01234", "his"),
-    }
-    rows = {name: {"key": key, "tenant": tenant} for name, (key, tenant) in keys.items()}
-    config = config_for(provider) | {"keys": rows, "metrics": {"public": True}}
-
-    with gateway_process(directory, config) as gateway:
-        asked = {}
-        for name, (key, _) in keys.items():
-            headers = {"authorization": f"Bearer {key}"}
-            asked[name] = asked_by(1, threads, gateway, model, headers=headers)[0]
-        eventually(lambda: len(provider.seen(model)["requests"]) == 2, "both tenants are served")
-        provider.open(model)
-        caches = {name: each.result().headers["x-signalbox-cache"] for name, each in asked.items()}
-
-    assert caches == {"ann": "miss", "abe": "coalesced", "bob": "miss"}
-    assert len(provider.seen(model)["requests"]) == 2
