@@ -155,7 +155,7 @@ class RedisCache:
         try:
             async with asyncio.timeout(WRITE_SECONDS):
                 answers = await self._server.write(items)
-        except TROUBLES as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, the next answers want to be written too
             answers = [error]
             self.size.drop("failed", len(batch) - 1)
         refused = [answer for answer in answers if isinstance(answer, Exception)]
@@ -203,7 +203,7 @@ class RedisCache:
     async def _measure(self) -> None:
         while True:
             if self._breaker.closed:
-                with suppress(*TROUBLES):  # the reads count what is wrong with it
+                with suppress(Exception):  # the reads count what is wrong with it
                     async with asyncio.timeout(MEETING_SECONDS):
                         await self._look()
             self._back.clear()

@@ -65,6 +65,6 @@ def hurts(error: Exception) -> bool:
 
 
 def said(error: Exception) -> str:
-    """For people, in one line."""
+    """For people, in one line; without the list of all its options a client of Sentinel adds."""
     text = str(error) or ("no answer in time" if isinstance(error, TimeoutError) else type(error).__name__)
-    return " ".join(text.split())[:LONGEST_REASON]
+    return " ".join(text.partition(" : <redis")[0].split())[:LONGEST_REASON]

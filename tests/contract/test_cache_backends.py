@@ -140,6 +140,18 @@ async def test_a_redis_that_is_down_reads_as_empty_and_is_asked_again_by_itself(
     await cache.aclose()
 
 
+async def test_what_waits_to_be_written_is_bounded_and_what_is_dropped_is_counted() -> None:
+    cache = RedisCache(FakeAsyncRedis(), timeout=1)
+
+    for number in range(20):
+        cache.set(b"%032d" % number, b"x" * 2**20, ttl=60)
+
+    kept = [await cache.get(b"%032d" % number) is not None for number in range(20)]
+    assert kept == [True] * 16 + [False] * 4
+    assert (cache.size.dropped["queue_full"], cache.size.errors) == (4, 4)
+    await cache.aclose()
+
+
 async def test_memory_is_bounded_by_bytes_and_what_was_used_last_stays() -> None:
     weight = OVERHEAD_PER_ENTRY + 100
     cache = MemoryCache(max_bytes=3 * weight)

@@ -39,6 +39,9 @@ def test_every_trouble_has_a_kind_and_says_whether_the_server_is_of_use(
 
 def test_what_is_said_is_one_short_line() -> None:
     assert said(ValueError("two\nlines " + "x" * 500)) == ("two lines " + "x" * 500)[:LONGEST_REASON]
+    assert said(redis.ConnectionError("No master found for 'm' : <redis.asyncio.client.Redis(host=h)>")) == (
+        "No master found for 'm'"
+    )
     assert (said(TimeoutError()), said(KeyError())) == ("no answer in time", "KeyError")
 
 
