@@ -22,7 +22,7 @@ shapes = pytest.mark.parametrize("streamed", [False, True], ids=["JSON", "stream
 
 @pytest.fixture(scope="module")
 def patient(provider: ProviderProcess, tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
-    with gateway_on(provider, tmp_path_factory.mktemp("patient")) as process:
+    with gateway_on(provider, tmp_path_factory.mktemp("patient"), server={"max_in_flight": 2 * MANY}) as process:
         yield process
 
 

@@ -10,12 +10,14 @@ from tests.support.processes import GatewayProcess, ProviderProcess, gateway_pro
 
 @contextmanager
 def gateway_on(provider: ProviderProcess, directory: Path, **cache: Any) -> Iterator[GatewayProcess]:
-    """`keys` are configured keys; everything else is of the section `cache`. A lookup may take a second: a busy machine
-    is no fault.
+    """`keys` and `server` are sections, and everything else is of the section `cache`.
+
+    A lookup may take a second: a busy machine is no fault.
     """
-    keys = cache.pop("keys", {})
+    keys, server = cache.pop("keys", {}), cache.pop("server", {})
     cache = {"timeout_seconds": 1.0} | cache
     config = {"providers": {"primary": {"base_url": provider.base_url("primary")}}, "cache": cache, "keys": keys}
+    config["server"] = server
     if keys:
         config["metrics"] = {"public": True}
     with gateway_process(directory, config) as process:
