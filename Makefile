@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run http2 otel test faults catalogue check bench bench-peers budget scrape dashboards soak fix lock clean
+.PHONY: help run http2 otel test faults fuzz fuzz-api catalogue check bench bench-peers budget scrape dashboards soak fix lock clean
 VENV ?= .venv
 BIN := $(VENV)/bin
 RUN := $(VENV)/.run.stamp
@@ -21,9 +21,15 @@ test: $(DEV)  ## install what tests need and run all of them
 	@scripts/prepare-tests
 	@$(BIN)/python -m pytest -n auto --dist worksteal
 
-faults: $(DEV)  ## the faults whose tests take longer; docs/faults.md marks them
+faults: $(DEV)  ## the tests that take longer; docs/faults.md marks those of faults
 	@scripts/prepare-tests
-	@$(BIN)/python -m pytest -n auto --dist worksteal -m slow tests/faults
+	@$(BIN)/python -m pytest -n auto --dist worksteal -m slow tests
+
+fuzz: $(DEV)  ## five minutes for every fuzz target; ARGS="--seconds 60 events requests" for less, docs/fuzzing.md has all
+	@$(BIN)/python -m tests.fuzz $(ARGS)
+
+fuzz-api: $(DEV)  ## our own description against a real gateway, five minutes with each of two keys; ARGS="--seconds 60"
+	@$(BIN)/python -m tests.fuzz.api $(ARGS)
 
 catalogue: $(DEV)  ## write docs/faults.md anew from tests/faults
 	@$(BIN)/python -m scripts.catalogue

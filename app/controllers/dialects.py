@@ -98,9 +98,13 @@ SPELLINGS: tuple[tuple[str, Spelling], ...] = (
 )
 
 
+def spelling_of(path: str) -> Spelling:
+    return next((spelling for prefix, spelling in SPELLINGS if path.startswith(prefix)), openai)
+
+
 def spelled(error: GatewayError, path: str, request_id: str) -> tuple[dict[str, Any], str]:
     """An error's body and its media type, in the dialect of `path`."""
-    spell = next((spelling for prefix, spelling in SPELLINGS if path.startswith(prefix)), openai)
+    spell = spelling_of(path)
     return spell(error, request_id), PROBLEM if spell is problem else JSON
 
 
