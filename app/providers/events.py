@@ -99,15 +99,16 @@ class EventCutter:
         return events
 
     def _before_done(self, events: bytes) -> bytes:
-        for mark in _DONE:
-            line = mark + b"\n"
-            at = 0 if events.startswith(line) else events.find(b"\n" + line)
-            if at >= 0:
-                self.done = True
-                self._rest = b""
-                end = events.rfind(b"\n\n", 0, at + 1)
-                return events[: end + 2] if end >= 0 else b""
-        return events
+        """The events before the first `[DONE]`, in whichever spelling."""
+        lines = (mark + b"\n" for mark in _DONE)
+        places = [0 if events.startswith(line) else events.find(b"\n" + line) for line in lines]
+        at = min((place for place in places if place >= 0), default=-1)
+        if at < 0:
+            return events
+        self.done = True
+        self._rest = b""
+        end = events.rfind(b"\n\n", 0, at + 1)
+        return events[: end + 2] if end >= 0 else b""
 
 
 def payloads(events: bytes) -> list[bytes]:

@@ -75,6 +75,15 @@ def test_done_is_recognised_however_it_is_written(end: bytes) -> None:
     assert payloads(events) == [b"1"]
 
 
+def test_the_first_done_ends_the_stream_in_whichever_spelling() -> None:
+    cutter = EventCutter()
+
+    events = cutter.feed(b"data: 1\n\ndata:[DONE]\n\ndata: late\n\ndata: [DONE]\n\n")
+
+    assert cutter.done
+    assert events == b"data: 1\n\n"
+
+
 def test_the_word_done_inside_a_payload_ends_nothing() -> None:
     cutter = EventCutter()
 
