@@ -60,7 +60,8 @@ def started(name: str, seconds: float) -> int:
     """The same in a process of its own."""
     command = [sys.executable, "-m", "tests.fuzz", "--seconds", str(seconds), "--work", name]
     environ = os.environ | {"FUZZ_EXAMPLES": str(ROUND)}
-    done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=seconds + GRACE_SECONDS, check=False)  # fmt: skip # one line of it matters
+    patience = seconds + GRACE_SECONDS
+    done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=patience, check=False)
     print(done.stdout.strip(), *([done.stderr] if done.returncode else []), sep="\n", flush=True)
     return done.returncode
 

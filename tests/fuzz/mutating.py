@@ -1,10 +1,11 @@
-"""Inputs near those that are kept: every target has a file of seeds in `corpus/`, which are tried as they are, then bent.
+"""Inputs near those that are kept: a target has a file of seeds in `corpus/`, which are tried as they are, then bent.
 
 A line of such a file is a Python bytes literal; one behind a `+` is a token, which is put into seeds but is none.
 Whatever once failed is added there as one more line.
 """
 
 import ast
+import itertools
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -73,7 +74,7 @@ def bent(seed: bytes, edits: list[Edit], other: bytes) -> bytes:
 def pieces(data: bytes, places: list[int]) -> list[bytes]:
     """The same bytes as they might arrive; none of them is empty."""
     edges = sorted({0, len(data), *(place % (len(data) + 1) for place in places)})
-    return [data[start:end] for start, end in zip(edges, edges[1:], strict=False)]
+    return [data[start:end] for start, end in itertools.pairwise(edges)]
 
 
 def fuzzed(name: str, *, split: bool = False) -> Callable[[Check], Check]:

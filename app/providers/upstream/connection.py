@@ -24,6 +24,10 @@ class StaleError(Exception):
     """A kept connection had been closed by the other side: nothing of the answer was seen."""
 
 
+class UnaskedError(Exception):
+    """A second answer to one question."""
+
+
 class Owner(Protocol):
     """What a connection needs of its pool."""
 
@@ -186,7 +190,7 @@ class Connection(asyncio.Protocol):
             self._head_bytes += len(data)
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserError:
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade):  # nobody asked for another protocol
             self._malformed("is not HTTP")
         if self._head_bytes > HEAD_BYTES and not self.status:
             self._malformed("has too large a head")
@@ -208,6 +212,10 @@ class Connection(asyncio.Protocol):
         return UpstreamError(f"{self._pool.provider} hung up without an answer", provider=self._pool.provider)
 
     # httptools' callbacks
+
+    def on_message_begin(self) -> None:
+        if not self.busy:  # behind the answer, in the same bytes: it must not be taken for part of it
+            raise UnaskedError  # the parser stops here, and the connection is closed
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self.headers.append((name, value))
