@@ -127,7 +127,7 @@ class Front(Parting):
             self._stop(heads.too_large())
         self.due = self.loop.time() + self.limits.body_seconds
         parser, before = self.parser, self.cycle
-        version = parser.get_http_version()
+        version = heads.spoken(parser.get_http_version())
         try:
             path, raw_path, query = target_of(self.url)
         except httptools.HttpParserInvalidURLError:

@@ -19,6 +19,7 @@ from app.domain.errors import (
 )
 
 FIELD_OVERHEAD = 4
+SPOKEN = frozenset({"1.1", "1.0"})
 MOST_WAITING = 64
 """Requests that may stand behind the one that is answered: each takes a hundred times its bytes."""
 
@@ -61,6 +62,13 @@ def no_address(method: bytes) -> GatewayError:
     if method == b"CONNECT":
         return MethodNotAllowedError("this is no proxy", allow="GET, HEAD, POST")
     return InvalidRequestError("the request has no address that can be read")
+
+
+def spoken(version: str) -> str:
+    """The same version; raises for 0.9 and 2.0, which the parser would take too."""
+    if version not in SPOKEN:
+        raise InvalidRequestError("HTTP/1.1 and HTTP/1.0 are spoken here")
+    return version
 
 
 def weight_of(url: bytes, headers: Headers) -> int:

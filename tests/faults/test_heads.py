@@ -189,6 +189,8 @@ def test_H_07_a_length_that_is_none(gateway: GatewayProcess, fields: list[str]) 
         pytest.param(b"\x00" * 64, id="zeros"),
         pytest.param(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", id="http2"),
         pytest.param(b"POST /v1/chat/completions HTTP/9.9\r\n\r\n", id="version"),
+        pytest.param(b"GET /health/live\r\nHost: 127.0.0.1\r\n\r\n", id="http0.9"),
+        pytest.param(b"GET /health/live HTTP/2.0\r\nHost: 127.0.0.1\r\n\r\n", id="http2.0"),
         pytest.param(b"GET /health/live HTTP/1.1\r\nHost: 127.0.0.1\r\nno colon here\r\n\r\n", id="field"),
         pytest.param(b"GET /health/live HTTP/1.1\r\nHost: 127.0.0.1\r\nx: a\x00b\r\n\r\n", id="nul"),
         pytest.param(b"GET /health/live HTTP/1.1\r\nHost: 127.0.0.1\r\nx: a\r\n b\r\n\r\n", id="folded"),
