@@ -78,7 +78,7 @@ class Metrics:
 
     def render(self, accept: str) -> tuple[bytes, str]:
         """The exposition a scraper that accepts `accept` wants, and its content type."""
-        content_type = _content_type(accept)
+        content_type = exposition_type(accept)
         started = time.perf_counter()
         body = b"".join(self._pieces(content_type))
         self._scrapes.observe(time.perf_counter() - started)
@@ -86,7 +86,7 @@ class Metrics:
 
     async def scrape(self, accept: str, *, gzip: bool = False) -> tuple[bytes, str]:
         """The same, a millisecond at a time; who asks while it is being made gets what the others get."""
-        wanted = content_type, _ = _content_type(accept), gzip
+        wanted = content_type, _ = exposition_type(accept), gzip
         if (task := self._scraping.get(wanted)) is None:
             task = self._scraping[wanted] = asyncio.create_task(self._scraped(content_type, gzip=gzip))
             task.add_done_callback(lambda _: self._scraping.pop(wanted))
@@ -255,7 +255,7 @@ class Uncounted(ProviderMetrics):
         return None
 
 
-def _content_type(accept: str) -> str:
+def exposition_type(accept: str) -> str:
     """One of two, whatever version is claimed: our text is that of OpenMetrics 1.0.0, or the classic one."""
     try:
         chosen = choose_encoder(accept)[1]

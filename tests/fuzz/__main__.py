@@ -39,8 +39,11 @@ def work(name: str, seconds: float) -> int:
     def counted(**arguments: Any) -> None:
         nonlocal count, last
         count += 1
-        last = arguments
-        inner(**arguments)
+        try:
+            inner(**arguments)
+        except Exception:
+            last = arguments
+            raise
 
     test.hypothesis.inner_test = counted
     end = time.monotonic() + seconds

@@ -1,4 +1,4 @@
-"""What providers send to the lean client, byte by byte: an answer or an error of ours; none too many, none too late."""
+"""What providers send to the lean client, byte by byte: an answer or an error of ours; none too many or too late."""
 
 import asyncio
 import zlib
