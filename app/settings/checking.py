@@ -4,7 +4,7 @@ import re
 from importlib.util import find_spec
 from ipaddress import ip_address
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from app.settings.draft import ConfigError, Draft
 from app.settings.model import (
@@ -141,6 +141,16 @@ def _check_cache(cache: CacheSettings, draft: Draft) -> None:
         raise ConfigError("cache.hmac_key", message, origin=draft.origin_of(("cache", "hmac_key")))
 
 
+def _split(url: str) -> SplitResult:
+    """Its parts; none where it cannot be an address, be it for half an IPv6 address or a port that is no number."""
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        return SplitResult("", "", "", "", "")
+    return parts
+
+
 def _check_provider(name: str, provider: ProviderSettings, draft: Draft) -> None:
     path = f"providers.{name}"
     if not _provider_name(name):
@@ -149,7 +159,7 @@ def _check_provider(name: str, provider: ProviderSettings, draft: Draft) -> None
         raise ConfigError(path, f"{name} is no provider's name: metrics say it where there is none, or one too many")
     if provider.kind == "demo":
         return
-    url = urlsplit(provider.base_url)
+    url = _split(provider.base_url)
     if not provider.base_url:
         raise ConfigError(f"{path}.base_url", "is missing", origin=draft.origin_of(("providers", name)))
     if url.scheme not in {"http", "https"} or not url.hostname or url.query or url.fragment:
@@ -165,13 +175,13 @@ def _check_provider(name: str, provider: ProviderSettings, draft: Draft) -> None
 def _check_way(path: str, provider: ProviderSettings) -> None:
     if provider.upstream == "lean" and provider.proxy:
         raise ConfigError(f"{path}.upstream", "the lean client knows no proxies; auto takes httpx")
-    if provider.proxy and urlsplit(provider.proxy).scheme not in {"http", "https"}:
+    if provider.proxy and _split(provider.proxy).scheme not in {"http", "https"}:
         raise ConfigError(f"{path}.proxy", "must be an http:// or https:// address")
     if not provider.http2:
         return
     if provider.upstream == "lean":
         raise ConfigError(f"{path}.upstream", "the lean client speaks HTTP/1.1 only; auto takes httpx")
-    if urlsplit(provider.base_url).scheme != "https":
+    if _split(provider.base_url).scheme != "https":
         raise ConfigError(f"{path}.http2", "is agreed on in TLS: base_url must be an https:// address")
     if find_spec("h2") is None:
         raise ConfigError(f"{path}.http2", "needs one more package: pip install 'signalbox[http2]', or make http2")
@@ -180,7 +190,7 @@ def _check_way(path: str, provider: ProviderSettings) -> None:
 def _check_telemetry(telemetry: TelemetrySettings, draft: Draft) -> None:
     if not telemetry.on:
         return
-    url = urlsplit(telemetry.address)
+    url = _split(telemetry.address)
     name = "endpoint" if telemetry.endpoint else "enabled"
     path, origin = f"telemetry.{name}", draft.origin_of(("telemetry", name))
     if url.scheme not in {"http", "https"} or not url.hostname or url.query or url.fragment:
@@ -205,7 +215,7 @@ def _check_check(name: str, row: CheckSettings, draft: Draft) -> None:
     if not name or not name.isascii() or not name.isprintable() or " " in name:
         raise ConfigError(path, "a check's name is visible ASCII characters without spaces", origin=origin)
     if row.kind == "http":
-        url = urlsplit(row.url)
+        url = _split(row.url)
         if url.scheme not in {"http", "https"} or not url.hostname or "@" in url.netloc:
             raise ConfigError(f"{path}.url", "must be an http:// or https:// address without a password", origin=origin)
     host, _, port = row.address.rpartition(":")

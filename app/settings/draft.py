@@ -23,6 +23,8 @@ class Draft:
 
     def put(self, path: Path, value: Any, origin: str) -> None:
         """Set one value; what stood there before is forgotten."""
+        if not _is_text(path, value):  # the environment may have any bytes
+            raise ConfigError(ascii(".".join(path)), "has bytes in it that are not UTF-8", origin=ascii(origin))
         *parents, leaf = path
         section = self.tree
         for depth, parent in enumerate(parents):
@@ -65,6 +67,14 @@ class Draft:
     @staticmethod
     def _is_row(path: Path) -> bool:
         return (len(path) == 2 and path[0] in {"providers", "keys"}) or path[:-1] == ("health", "checks")
+
+
+def _is_text(path: Path, value: Any) -> bool:
+    try:
+        "".join([*path, value if isinstance(value, str) else ""]).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def folded(name: str) -> str:

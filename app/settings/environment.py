@@ -126,7 +126,11 @@ def _paths(draft: Draft, environ: Mapping[str, str]) -> None:
 def _redis(draft: Draft, environ: Mapping[str, str]) -> None:
     host = environ.get("REDIS_HOST")
     if host and "REDIS_URL" not in environ:
-        password = f":{quote(environ['REDIS_PASSWORD'], safe='')}@" if "REDIS_PASSWORD" in environ else ""
+        password = (
+            f":{quote(environ['REDIS_PASSWORD'], safe='', errors='surrogateescape')}@"
+            if "REDIS_PASSWORD" in environ
+            else ""
+        )
         url = f"redis://{password}{host}:{environ.get('REDIS_PORT', '6379')}/{environ.get('REDIS_DB', '0')}"
         draft.put(("cache", "url"), url, "environment REDIS_HOST")
 
@@ -200,9 +204,11 @@ def _keys(draft: Draft, environ: Mapping[str, str]) -> None:
     for each in known.commas(environ.get(API_KEYS, "")):
         name, sign, key = each.partition("=")
         if not sign:
-            name, key = f"key-{sha256(b'name of ' + each.encode()).hexdigest()[:8]}", each
+            name, key = f"key-{sha256(b'name of ' + each.encode(errors='surrogateescape')).hexdigest()[:8]}", each
         elif not key.strip("= "):
-            raise ConfigError(API_KEYS, f"{name}= has no key; a plain key with = at its end is written name=key")
+            raise ConfigError(
+                API_KEYS, "one has = at its end and no key behind it; a plain one is written name=key then"
+            )
         if name in names:
             raise ConfigError(API_KEYS, f"{name} is there twice")
         names.add(name)

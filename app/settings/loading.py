@@ -43,7 +43,10 @@ def load(config: Path | None = None, environ: Mapping[str, str] = os.environ) ->
     if file is None and DEFAULT_FILE.exists():
         file = DEFAULT_FILE
     if file is not None:
-        draft.merge(_expanded(_read(file), variables), str(file))
+        try:
+            draft.merge(_expanded(_read(file), variables), str(file))
+        except RecursionError:
+            raise ConfigError(str(file), "is nested too deeply, or an alias in it holds itself") from None
     read_into(draft, variables)
     _complete(draft)
     settings = Settings(**{name: _section(draft, name, kind) for name, kind in _sections() if name in draft.tree})
