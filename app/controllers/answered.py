@@ -52,14 +52,15 @@ _EVERYWHERE = {
     403: "From a web page that is not served",
     408: "It did not arrive in time",
     413: "Its body is too large",
+    414: "Its address is too long",
     431: "Its head is too large",
     500: "Our fault",
+    503: "Too much at once, or nobody to ask now",
 }
 _ASKING_PROVIDERS = {
     404: "Nobody has the model",
     429: "The provider wants less",
     502: "The provider failed",
-    503: "Not now",
     504: "The provider is late; or only-if-cached, and nothing is stored",
 }
 _CALLING = {415: "A compressed body", "4XX": "What the provider refused, in its words"}
@@ -85,10 +86,19 @@ def answers_of(path: str, method: str, operation: Json) -> Json:
         good |= {"content": _exposition(good["content"])}
     if method == "head":
         del good["content"]
-    answers = {"200": good}
+    answers = {str(status): _refusal(path, method, status, said) for status, said in refusals.items()}
     if path in _READY:
-        answers["503"] = good | {"description": "The same, where nothing can be served"}
-    return answers | {str(status): _refusal(path, method, status, said) for status, said in refusals.items()}
+        answers["503"] = _unready(good, answers["503"])
+    return {"200": good} | answers
+
+
+def _unready(good: Json, refusal: Json) -> Json:
+    """The report of what cannot serve, or that there is too much at once."""
+    answer = {"description": "The same, where nothing can be served; or too much at once", "headers": _ID | _LATER}
+    if "content" not in good:
+        return answer
+    either = [each["content"]["application/json"]["schema"] for each in (good, refusal)]
+    return answer | {"content": {"application/json": {"schema": {"anyOf": either}}}}
 
 
 def _refusal(path: str, method: str, status: int | str, said: str) -> Json:

@@ -1,10 +1,12 @@
 """What the description says of keys and refusals; whether answers keep to it is asked in tests/fuzz."""
 
+from collections.abc import Iterator
 from typing import Any
 
 from litestar.testing import TestClient
 
 from app.container import Container
+from app.domain.errors import GatewayError
 from app.main import create_app
 from app.settings import KeySettings, MetricsSettings, Secret, ServerSettings, Settings
 
@@ -51,3 +53,15 @@ def test_refusals_are_described_in_the_dialect_of_their_path() -> None:
     assert fields("/monitoring/health") == {"statusCode", "message", "error"}
     assert fields("/api/usage") == {"detail", "error"}
     assert "content" not in paths["/metrics"]["head"]["responses"]["200"]
+
+
+def test_every_status_of_ours_is_described_of_a_call() -> None:
+    responses = description()["paths"]["/v1/chat/completions"]["post"]["responses"]
+
+    def classes(root: type[GatewayError]) -> Iterator[type[GatewayError]]:
+        yield root
+        for each in root.__subclasses__():
+            yield from classes(each)
+
+    statuses = {each.status_code for each in classes(GatewayError)}
+    assert statuses - {405, 499} <= {int(status) for status in responses if status.isdigit()}
