@@ -34,6 +34,8 @@ class Container(containers.DeclarativeContainer):
         settings=settings.provided.providers,
         routes=settings.provided.routes,
         upstreams=network.upstreams,
+        breaker=settings.provided.breaker,
+        retry=settings.provided.retry,
         redact=redact,
     )
     monitoring = di.Container(
@@ -43,6 +45,7 @@ class Container(containers.DeclarativeContainer):
         emitted=settings.provided.statsd,
         otlp=settings.provided.telemetry,
         rows=settings.provided.providers,
+        standings=upstream.standings,
         cache=cache.backend,
         version=version,
     )
@@ -56,6 +59,7 @@ class Container(containers.DeclarativeContainer):
         cache=cache.backend,
         adapters=upstream.adapters,
         listings=upstream.listings,
+        standings=upstream.standings,
         metrics=monitoring.metrics,
         version=version,
     )
@@ -64,6 +68,7 @@ class Container(containers.DeclarativeContainer):
         settings=settings,
         cache=cache.backend,
         registry=upstream.registry,
+        standings=upstream.standings,
         metrics=monitoring.metrics,
         settled=monitoring.settled,
         journal=monitoring.journal,

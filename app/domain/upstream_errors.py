@@ -24,6 +24,12 @@ class UpstreamError(
         self.detail = detail
         self.connecting = False
         """It failed before anything could be sent."""
+        self.key_refused = False
+
+    @property
+    def of_all_models(self) -> bool:
+        """It would have failed for any other model, too."""
+        return self.connecting or self.key_refused
 
 
 class UpstreamFailedError(
@@ -76,7 +82,14 @@ class UpstreamAuthError(
     UpstreamError,
     word="upstream_auth", status=502, type="upstream_error", code="upstream_auth", fallback=True,
 ):  # fmt: skip # a row of the table
-    """Our credentials were refused: never the caller's 401."""
+    """Our credentials were refused: never the caller's 401.
+
+    `key_refused` where nobody could have been answered; an account may lack money, or a right, for one model only.
+    """
+
+    def __init__(self, message: str, *, provider: str, key_refused: bool = False) -> None:
+        super().__init__(message, provider=provider)
+        self.key_refused = key_refused
 
 
 class UpstreamRateLimitedError(

@@ -18,6 +18,7 @@ from app.monitoring.lines import WholeLines
 from app.monitoring.logfile import LogFile
 from app.monitoring.metrics import Metrics
 from app.monitoring.plugins import load_plugins
+from app.monitoring.standings import StandingReadings
 from app.monitoring.statsd.emitter import StatsdEmitter
 from app.monitoring.summary import MetricsSummary
 from app.monitoring.telemetry.genai import GenAIMetrics
@@ -26,6 +27,7 @@ from app.monitoring.telemetry.sender import Sender
 from app.monitoring.telemetry.tracing import Tracing
 from app.monitoring.writer import LineWriter
 from app.providers.endpoints import endpoint_of
+from app.providers.standing import Standings
 from app.settings import (
     LogSettings,
     MetricsSettings,
@@ -41,13 +43,21 @@ def _custom() -> CustomMetrics:
     return catalogue
 
 
-def _metrics(
-    cache: CacheBackend, version: str, settings: MetricsSettings, writer: LineWriter, custom: CustomMetrics
+def _metrics(  # noqa: PLR0913 - whom it asks
+    *,
+    cache: CacheBackend,
+    version: str,
+    settings: MetricsSettings,
+    writer: LineWriter,
+    custom: CustomMetrics,
+    standings: Standings,
+    rows: Mapping[str, ProviderSettings],
 ) -> Metrics:
     metrics = Metrics(
         cache=lambda: cache.size, version=version, max_series=settings.max_series, counting=settings.enabled
     )
     metrics.lines_dropped = lambda: writer.lost
+    metrics.tally.add_source(StandingReadings(standings, list(rows)))
     custom.join(metrics.tally)
     metrics.before_reading.append(partial(custom.join, metrics.tally))
     return metrics
@@ -133,10 +143,20 @@ class MonitoringModule(containers.DeclarativeContainer):
     version = di.Dependency(instance_of=str)
     otlp = di.Dependency(instance_of=TelemetrySettings)
     rows: di.Dependency[Mapping[str, ProviderSettings]] = di.Dependency()
+    standings = di.Dependency(instance_of=Standings)
 
     custom = di.Singleton(_custom)
     writer = di.Singleton(_writer, log)
-    metrics = di.Singleton(_metrics, cache, version, exposed, writer, custom)
+    metrics = di.Singleton(
+        _metrics,
+        cache=cache,
+        version=version,
+        settings=exposed,
+        writer=writer,
+        custom=custom,
+        standings=standings,
+        rows=rows,
+    )
     summary = di.Singleton(_summary, metrics, cache, rows)
     settled = di.Singleton(_settled, metrics, exposed)
     passed = di.Singleton(_passed, metrics, exposed)

@@ -58,7 +58,8 @@ class ErrorReader:
                 return UpstreamRateLimitedError(message, provider=provider, retry_after=retry_after)
             case 401 | 402 | 403:
                 why = f"wants to be paid first: {said.message}" if status == 402 else "refused our credentials"
-                return UpstreamAuthError(f"{provider} {why} (status {status})", provider=provider)
+                message = f"{provider} {why} (status {status})"
+                return UpstreamAuthError(message, provider=provider, key_refused=status == 401)
             case 408 | 425 | 504:
                 return UpstreamTimeoutError(message, provider=provider, retry_after=retry_after)
             case 400 if "context_length" in (said.code or ""):

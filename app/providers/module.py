@@ -9,8 +9,9 @@ from app.providers.demo import DemoProvider
 from app.providers.listing import Listings
 from app.providers.openai_compatible import OllamaProvider, OpenAICompatibleProvider
 from app.providers.registry import ProviderRegistry
+from app.providers.standing import Standings
 from app.providers.upstream.base import Upstream
-from app.settings import ProviderSettings
+from app.settings import BreakerSettings, ProviderSettings, RetrySettings
 
 
 def _adapters(
@@ -31,7 +32,10 @@ class ProvidersModule(containers.DeclarativeContainer):
     routes = di.Dependency(instance_of=dict)
     redact = di.Dependency(instance_of=Redactor)
     upstreams = di.Dependency(instance_of=dict)
+    breaker = di.Dependency(instance_of=BreakerSettings)
+    retry = di.Dependency(instance_of=RetrySettings)
 
+    standings = di.Singleton(Standings, breaker, retry)
     adapters = di.Singleton(_adapters, settings, upstreams, redact)
     listings = di.Singleton(Listings, adapters)
-    registry = di.Singleton(ProviderRegistry, adapters, routes, listings)
+    registry = di.Singleton(ProviderRegistry, adapters, routes, listings, standings)

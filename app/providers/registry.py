@@ -7,7 +7,9 @@ from typing import Any, NamedTuple
 
 from app.domain.errors import GatewayError, ModelNotFoundError
 from app.providers.base import Provider
+from app.providers.breaker import State
 from app.providers.listing import Listings
+from app.providers.standing import Standings
 
 OWNER = "signalbox"
 
@@ -27,10 +29,17 @@ class Target(NamedTuple):
 class ProviderRegistry:
     """Routes are resolved when it is built, so a route to nowhere stops the boot, not a request."""
 
-    def __init__(self, providers: Iterable[Provider], routes: Mapping[str, Sequence[str]], listings: Listings) -> None:
+    def __init__(
+        self,
+        providers: Iterable[Provider],
+        routes: Mapping[str, Sequence[str]],
+        listings: Listings,
+        standings: Standings,
+    ) -> None:
         self._providers = {provider.name: provider for provider in providers}
         self._routes = {model: [self._target(each) for each in targets] for model, targets in routes.items()}
         self._listings = listings
+        self._standings = standings
         self._public: set[str] = set(self._routes)
 
     def public_name(self, model: str) -> str:
@@ -80,6 +89,9 @@ class ProviderRegistry:
                 id_ = f"{name}/{model}" if listing.provider.prefix_only else model
                 usual = {"object": "model", "created": 0, "owned_by": name}
                 cards.setdefault(id_, usual | said | {"id": id_})
+        if self._standings.troubled:
+            for id_, card in cards.items():
+                self._mark(card, self._candidates(id_))
         return cards
 
     async def card(self, model: str) -> dict[str, Any]:
@@ -90,8 +102,30 @@ class ProviderRegistry:
         for listing in self._listings.each:
             if listing.provider.name == name and rest in listing.models:
                 usual = {"object": "model", "created": 0, "owned_by": name}
-                return usual | listing.models[rest] | {"id": model}
+                found = usual | listing.models[rest] | {"id": model}
+                self._mark(found, [Target(listing.provider, rest)])
+                return found
         raise self._not_found(model)
+
+    def _candidates(self, model: str) -> Sequence[Target]:
+        """Who would be asked for a listed name; asks nobody."""
+        if (route := self.route(model)) is not None:
+            return route
+        name, _, rest = model.partition("/")
+        if (provider := self._providers.get(name)) is not None and rest:
+            return [Target(provider, rest)]
+        return [
+            Target(each.provider, model)
+            for each in self._listings.each
+            if not each.provider.prefix_only and model in each.models
+        ]
+
+    def _mark(self, card: dict[str, Any], targets: Sequence[Target]) -> None:
+        """Say on a card that calls may fail, or will, since breakers are not closed."""
+        states = [self._standings.of(each.provider.name).state_of(each.model) for each in targets]
+        if any(state is not State.CLOSED for state in states):
+            shut = all(state is State.OPEN for state in states)
+            card["signalbox"] = {"status": "unavailable" if shut else "degraded"}
 
     def _not_found(self, model: str) -> GatewayError:
         asked = [each for each in self._listings.each if not each.provider.prefix_only]

@@ -9,6 +9,7 @@ from app.monitoring.health.service import HealthService
 from app.monitoring.journal import Journal
 from app.monitoring.metrics import Metrics
 from app.providers.registry import ProviderRegistry
+from app.providers.standing import Standings
 from app.services.drain import Drain
 from app.services.keys import KeyService
 from app.services.llm import LLMService
@@ -34,6 +35,7 @@ class ServicesModule(containers.DeclarativeContainer):
     settings = di.Dependency(instance_of=Settings)
     cache: di.Dependency[CacheBackend] = di.Dependency()
     registry = di.Dependency(instance_of=ProviderRegistry)
+    standings = di.Dependency(instance_of=Standings)
     metrics = di.Dependency(instance_of=Metrics)
     settled: di.Dependency[Backlog] = di.Dependency()
     journal = di.Dependency(instance_of=Journal)
@@ -43,5 +45,7 @@ class ServicesModule(containers.DeclarativeContainer):
     keys = di.Singleton(KeyService, settings.provided.keys, metrics_key=settings.provided.metrics.key)
     observers = di.Singleton(_observers, settings, metrics, settled, journal)
     stages = di.Singleton(_stages, settings, cache)
-    dispatch = di.Singleton(FallbackDispatcher, registry, metrics.provided.providers, health, settings.provided.retry)
+    dispatch = di.Singleton(
+        FallbackDispatcher, registry, standings, metrics.provided.providers, health, settings.provided.retry
+    )
     llm = di.Singleton(LLMService, stages, dispatch, observers, drain, registry.provided.public_name)

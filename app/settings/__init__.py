@@ -12,7 +12,6 @@ from app.settings.model import (
     LogSettings,
     MetricsSettings,
     ProviderSettings,
-    RetrySettings,
     ServerSettings,
     Settings,
     StatsdSettings,
@@ -22,9 +21,11 @@ from app.settings.model import (
     style_of,
 )
 from app.settings.redis import RedisAddress, redis_address
+from app.settings.resilience import BreakerSettings, RetrySettings
 from app.settings.types import Secret
 
 __all__ = [
+    "BreakerSettings",
     "CacheSettings",
     "CheckSettings",
     "ConfigError",

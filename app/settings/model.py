@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from msgspec import Meta, field
 from msgspec.structs import replace
 
+from app.settings.resilience import BreakerSettings, RetrySettings
 from app.settings.types import Percent, Port, Seconds, Secret, Section, Size
 
 MIB = 1024 * 1024
@@ -82,14 +83,6 @@ class CacheSettings(Section, frozen=True):
     l1_seconds: Annotated[float, Meta(ge=0, le=3600)] = 5
     shared: bool = False
     """Tenants see each other's answers."""
-
-
-class RetrySettings(Section, frozen=True):
-    """The same target again, `max_retries` times per call; waits are jittered, and at most `max_wait_seconds`."""
-
-    max_retries: Annotated[int, Meta(ge=0, le=2)] = 2
-    backoff_seconds: Seconds = 0.2
-    max_wait_seconds: Seconds = 5
 
 
 class Timeouts(Section, frozen=True):
@@ -246,6 +239,7 @@ class Settings(Section, frozen=True):
     log: LogSettings = field(default_factory=LogSettings)
     cache: CacheSettings = field(default_factory=CacheSettings)
     retry: RetrySettings = field(default_factory=RetrySettings)
+    breaker: BreakerSettings = field(default_factory=BreakerSettings)
     health: HealthSettings = field(default_factory=HealthSettings)
     metrics: MetricsSettings = field(default_factory=MetricsSettings)
     statsd: StatsdSettings = field(default_factory=StatsdSettings)

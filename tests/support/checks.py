@@ -12,8 +12,14 @@ from app.monitoring.health.history import History
 from app.monitoring.health.service import HealthService
 from app.monitoring.health.watch import ProviderWatch, Watch
 from app.monitoring.metrics import Metrics
+from app.providers.standing import Standing
 from app.providers.upstream.base import Load
+from app.settings import BreakerSettings, RetrySettings
 from tests.support.metrics import made as made_metrics
+
+
+def standing(name: str = "one") -> Standing:
+    return Standing(name, BreakerSettings(), RetrySettings())
 
 
 class Asked:
@@ -89,7 +95,7 @@ def service(
     indicators = [ProviderIndicator(cast("Any", each), deadline=1, max_age=0) for each in fakes]
     watches = {
         each.name.removeprefix("provider:"): ProviderWatch(
-            each, history, told=partial(metrics.providers.stands, each.name), clock=clock
+            each, history, told=partial(metrics.providers.stands, each.name), standing=standing(each.name), clock=clock
         )
         for each in (*providers, *indicators)
     }

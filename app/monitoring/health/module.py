@@ -21,6 +21,7 @@ from app.monitoring.machine import Machine
 from app.monitoring.metrics import Metrics
 from app.providers.base import Provider
 from app.providers.listing import Listings
+from app.providers.standing import Standings
 from app.providers.upstream.lean import LeanUpstream
 from app.settings import HealthSettings
 
@@ -46,13 +47,14 @@ def _indicators(settings: HealthSettings, providers: Sequence[Provider]) -> Sequ
 
 
 def _watches(
-    indicators: Sequence[ProviderIndicator], history: History, metrics: Metrics
+    indicators: Sequence[ProviderIndicator], history: History, metrics: Metrics, standings: Standings
 ) -> Mapping[str, ProviderWatch]:
     made = {}
     for each in indicators:
         name = each.provider.name
         metrics.providers.stands(name, is_up=True)
-        made[name] = ProviderWatch(each, history, told=partial(metrics.providers.stands, name))
+        told = partial(metrics.providers.stands, name)
+        made[name] = ProviderWatch(each, history, told=told, standing=standings.of(name))
     return made
 
 
@@ -114,6 +116,7 @@ class HealthModule(containers.DeclarativeContainer):
     cache: di.Dependency[CacheBackend] = di.Dependency()
     adapters: di.Dependency[Sequence[Provider]] = di.Dependency()
     listings = di.Dependency(instance_of=Listings)
+    standings = di.Dependency(instance_of=Standings)
     metrics = di.Dependency(instance_of=Metrics)
     version = di.Dependency(instance_of=str)
 
@@ -121,7 +124,7 @@ class HealthModule(containers.DeclarativeContainer):
     lag = di.Singleton(_lag, metrics)
     history = di.Singleton(_history, metrics, redact)
     indicators = di.Singleton(_indicators, settings, adapters)
-    watches = di.Singleton(_watches, indicators, history, metrics)
+    watches = di.Singleton(_watches, indicators, history, metrics, standings)
     service = di.Singleton(
         HealthService,
         providers=watches,

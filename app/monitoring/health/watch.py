@@ -12,6 +12,8 @@ from app.domain.health import Change, Check, CheckStatus
 from app.monitoring.health.base import Indicator
 from app.monitoring.health.history import History
 from app.monitoring.health.traffic import Traffic
+from app.providers.breaker import State
+from app.providers.standing import Standing
 
 
 class Watch:
@@ -95,10 +97,14 @@ class ProviderWatch(Watch):
         history: History,
         *,
         told: Callable[..., object],
+        standing: Standing,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`told` hears `is_up`, at each turn."""
         super().__init__(indicator, history, clock=clock)
+        self._found = self.check
+        self._standing = standing
+        standing.heard = self._breaker_turned
         self._traffic = Traffic(clock=clock)
         self._told = told
         self._heard = False
@@ -142,17 +148,35 @@ class ProviderWatch(Watch):
         """What calls have said meanwhile counts more."""
         if self._heard or (self.flowing and self.is_up):
             return
-        self._traffic.asked(well=found.status is not CheckStatus.UNHEALTHY)
+        well = found.status is not CheckStatus.UNHEALTHY
+        self._traffic.asked(well=well)
+        if well:
+            self._standing.reached()
         self._stands(found)
 
     def _by_traffic(self) -> None:
         self._stands(Check(status=self._traffic.status, reason=self._traffic.reason, latency_ms=self.check.latency_ms))
 
+    def _breaker_turned(self) -> None:
+        self._stands(self._found)
+
     def _stands(self, found: Check) -> None:
-        was_up = self.is_up
-        super()._stands(found)
+        was_up, self._found = self.is_up, found
+        super()._stands(self._with_breakers(found) if self._standing.known else found)
         if self.is_up is not was_up:
             self._told(is_up=self.is_up)
+
+    def _with_breakers(self, found: Check) -> Check:
+        """Whom no call is sent to is down, and it is not well while any of its models is left alone."""
+        whole, models = self._standing.states()
+        if whole is models is State.CLOSED:
+            return found
+        trouble = self._standing.trouble()
+        if found.status is CheckStatus.HEALTHY:
+            found = replace(found, status=CheckStatus.DEGRADED, reason=self._standing.why())
+        if whole is State.OPEN:
+            found = replace(found, status=CheckStatus.UNHEALTHY)
+        return replace(found, reason=f"{found.reason}; {trouble}")
 
 
 def now() -> str:

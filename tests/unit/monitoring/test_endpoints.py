@@ -7,7 +7,7 @@ from app.monitoring.health.adapters import ProviderIndicator
 from app.monitoring.health.endpoints import Endpoints
 from app.monitoring.health.history import History
 from app.monitoring.health.watch import ProviderWatch
-from tests.support.checks import Fake, service
+from tests.support.checks import Fake, service, standing
 from tests.support.metrics import made as made_metrics
 from tests.support.metrics import value
 
@@ -33,7 +33,7 @@ def test_endpoints_are_told_to_prometheus() -> None:
         ProviderIndicator(cast("Any", Fake("a", endpoint="http://one")), deadline=1, max_age=1),
     )
     indicator.version = "0.5.1"
-    watch = ProviderWatch(indicator, history, told=partial(metrics.providers.stands, "a"))
+    watch = ProviderWatch(indicator, history, told=partial(metrics.providers.stands, "a"), standing=standing("a"))
     metrics.tally.add_source(Endpoints([indicator], {"a": watch}).readings)
 
     told = {"provider": "a", "endpoint": "http://one"}

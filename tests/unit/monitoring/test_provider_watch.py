@@ -8,7 +8,7 @@ from app.domain.errors import CapacityError, QueueTimeoutError
 from app.domain.health import Check, CheckStatus
 from app.monitoring.health.history import History
 from app.monitoring.health.watch import ProviderWatch
-from tests.support.checks import Asked
+from tests.support.checks import Asked, standing
 from tests.support.metrics import made as made_metrics
 
 UNHEALTHY = CheckStatus.UNHEALTHY
@@ -21,7 +21,7 @@ def provider(asked: Asked | None = None) -> tuple[ProviderWatch, list[float], li
     def told(*, is_up: bool) -> None:
         heard.append(is_up)
 
-    return ProviderWatch(asked or Asked(), history, told=told, clock=lambda: now[0]), now, heard
+    return ProviderWatch(asked or Asked(), history, told=told, standing=standing(), clock=lambda: now[0]), now, heard
 
 
 async def answered(made: ProviderWatch) -> Check:

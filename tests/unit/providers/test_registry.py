@@ -10,6 +10,8 @@ from app.domain.llm import LLMRequest, Reply
 from app.domain.upstream_errors import UpstreamAuthError, UpstreamConnectError
 from app.providers.listing import FRESH_SECONDS, Listings, ModelListing
 from app.providers.registry import ProviderRegistry
+from app.providers.standing import Standings
+from app.settings import BreakerSettings, RetrySettings
 
 
 class Provider:
@@ -33,7 +35,7 @@ class Provider:
 
 
 def registry(*providers: Provider, routes: Mapping[str, Sequence[str]] | None = None) -> ProviderRegistry:
-    return ProviderRegistry(providers, routes or {}, Listings(providers))
+    return ProviderRegistry(providers, routes or {}, Listings(providers), Standings(BreakerSettings(), RetrySettings()))
 
 
 async def targets(made: ProviderRegistry, model: str) -> list[tuple[str, str]]:
@@ -170,3 +172,25 @@ async def test_only_names_that_somebody_vouches_for_are_public() -> None:
 
     assert before == "unknown"
     assert named == ["mine", "gpt", "one/gpt", "router/vendor/x", *["unknown"] * 5]
+
+
+async def test_a_model_says_so_on_its_card_while_breakers_are_not_closed() -> None:
+    one, two, aside = Provider("one", "a", "b"), Provider("two", "b"), Provider("three", "c", prefix_only=True)
+    standings = Standings(BreakerSettings(failures=1), RetrySettings())
+    routes = {"fast": ["one:a", "two:b"]}
+    made = ProviderRegistry([one, two, aside], routes, Listings([one, two, aside]), standings)
+    assert not any("signalbox" in card for card in (await made.cards()).values())
+
+    for name, model in (("one", "a"), ("one", "b"), ("three", "c")):
+        standings.of(name).ended(model, 1.0, UpstreamConnectError("no", provider=name))
+
+    said = {id_: card.get("signalbox") for id_, card in (await made.cards()).items()}
+    assert said == {
+        "a": {"status": "unavailable"},
+        "b": {"status": "degraded"},
+        "fast": {"status": "degraded"},
+        "three/c": {"status": "unavailable"},
+    }
+    assert (await made.card("one/a"))["signalbox"] == {"status": "unavailable"}
+    assert (await made.card("two/b")).keys() >= {"id", "object", "created", "owned_by"}
+    assert "signalbox" not in await made.card("two/b")

@@ -1,7 +1,9 @@
 """At level debug each choice is a line; at any other it costs nothing."""
 
 import logging
+import time
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -9,14 +11,16 @@ import structlog
 
 from app.cache.base import CacheSize
 from app.domain import upstream_errors as errors
+from app.domain.errors import NoTargetError
 from app.domain.llm import LLMRequest, Reply
 from app.monitoring.health.service import HealthService
 from app.monitoring.metrics import Metrics
 from app.providers.listing import Listings
 from app.providers.registry import ProviderRegistry
+from app.providers.standing import Standings
 from app.services.stages.explaining import NAME, explainer
 from app.services.stages.fallback import FallbackDispatcher
-from app.settings import RetrySettings
+from app.settings import BreakerSettings, RetrySettings
 from tests.support.calls import call_for
 
 
@@ -55,12 +59,18 @@ def metrics() -> Metrics:
 
 
 async def lines_for(
-    model: str, metrics: Metrics, *providers: Provider, level: int = logging.DEBUG
+    model: str, metrics: Metrics, *providers: Provider, level: int = logging.DEBUG, broken: Sequence[str] = ()
 ) -> list[dict[str, Any]]:
-    """What is said of one call for `model`."""
+    """What is said of one call for `model`; the breakers of the targets `broken` are open."""
     logger = logging.getLogger(NAME)
     before, logger_level = structlog.get_config(), logger.level
-    registry = ProviderRegistry(providers, {"routed": ["one:first", "one:second", "two:third"]}, Listings(providers))
+    standings = Standings(BreakerSettings(), RetrySettings())
+    for place in broken:
+        name, _, unwell = place.partition(":")
+        for _ in range(5):
+            standings.of(name).ended(unwell, time.perf_counter(), errors.UpstreamError("no", provider=name))
+    routes = {"routed": ["one:first", "one:second", "two:third"]}
+    registry = ProviderRegistry(providers, routes, Listings(providers), standings)
     said: list[dict[str, Any]] = []
 
     def keep(_: Any, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
@@ -71,9 +81,9 @@ async def lines_for(
     logger.setLevel(level)
     try:
         retry = RetrySettings(backoff_seconds=0.001)
-        await FallbackDispatcher(registry, metrics.providers, Healthy(), retry)(
-            call_for(b'{"model":"%b","messages":[]}' % model.encode())
-        )
+        made = FallbackDispatcher(registry, standings, metrics.providers, Healthy(), retry)
+        with suppress(NoTargetError):
+            await made(call_for(b'{"model":"%b","messages":[]}' % model.encode()))
     finally:
         structlog.configure(**before)
         logger.setLevel(logger_level)
@@ -142,3 +152,19 @@ def test_that_is_decided_once(metrics: Metrics) -> None:
 
     assert quiet is None
     assert talkative is not None
+
+
+async def test_a_target_that_is_passed_over_is_named_with_the_seconds_left(metrics: Metrics) -> None:
+    (line,) = await lines_for("routed", metrics, Provider("one"), Provider("two"), broken=["one:first"])
+
+    assert (line["reason"], line["chosen"]) == ("fallback", "one:second")
+    assert line["skipped"].keys() == {"one:first"}
+    assert 7 < line["skipped"]["one:first"] <= 10
+
+
+async def test_it_is_said_that_nobody_could_be_asked(metrics: Metrics) -> None:
+    broken = ["one:first", "one:second", "two:third"]
+
+    (line,) = await lines_for("routed", metrics, Provider("one"), Provider("two"), broken=broken)
+
+    assert (line["reason"], list(line["skipped"])) == ("no_target", broken)

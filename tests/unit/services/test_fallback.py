@@ -10,8 +10,9 @@ from app.domain import upstream_errors as errors
 from app.domain.errors import Failure, GatewayError
 from app.domain.llm import LLMRequest, Reply
 from app.providers.registry import Target
+from app.providers.standing import Standings
 from app.services.stages.fallback import FallbackDispatcher
-from app.settings import RetrySettings
+from app.settings import BreakerSettings, RetrySettings
 from tests.support.calls import call_for
 
 BODY = b'{"model":"m","messages":[]}'
@@ -74,13 +75,22 @@ class Witness:
     def left(self, provider: str, reason: str) -> None:
         self.given_up.append((provider, reason))
 
+    def stream_broke(self, *_: str) -> None:
+        return None
+
     def attempted(self, provider: str, *rest: Any, **_: Any) -> None:
         self.attempts.append((provider, *rest[1:]) if isinstance(rest[0], float) else (provider, rest[0]))
 
 
 def dispatcher(*providers: Provider, **settings: Any) -> FallbackDispatcher:
     retry = RetrySettings(**{"backoff_seconds": 0.001, "max_wait_seconds": 0.5} | settings)
-    return FallbackDispatcher(Registry(*providers), Witness(), Witness(), retry)  # type: ignore[arg-type] # stand-ins
+    return made(Registry(*providers), Witness(), Witness(), retry)
+
+
+def made(
+    registry: Any, metrics: Any, health: Any, retry: RetrySettings, breaker: BreakerSettings | None = None
+) -> FallbackDispatcher:
+    return FallbackDispatcher(registry, Standings(breaker or BreakerSettings(), retry), metrics, health, retry)
 
 
 def failed(kind: type[errors.UpstreamError], **fields: Any) -> errors.UpstreamError:
@@ -169,7 +179,7 @@ async def test_what_was_chosen_asked_again_and_given_up_is_told() -> None:
     registry = Registry(Provider("one", *down), Provider("two"))
     retry = RetrySettings(backoff_seconds=0.001)
 
-    await FallbackDispatcher(registry, witness, witness, retry)(call)  # type: ignore[arg-type] # stand-ins
+    await made(registry, witness, witness, retry)(call)
 
     assert witness.choices == [("one", "route"), ("two", "fallback")]
     assert witness.again == [("one", "upstream_error")] * 2
@@ -196,9 +206,8 @@ async def test_a_stream_tells_at_its_first_event_and_at_each_that_it_flows() -> 
 
     health, call = Witness(), call_for(BODY)
     provider: Any = Streaming("one")
-    made = FallbackDispatcher(Registry(provider), Witness(), health, RetrySettings())  # type: ignore[arg-type] # stand-ins
 
-    await made(call)
+    await made(Registry(provider), Witness(), health, RetrySettings())(call)
     begun, health.watch.flowing = health.watch.flowing, False
     (tap,) = call.taps
     assert (begun, health.watch.flowing, health.attempts) == (True, False, [])
