@@ -14,6 +14,7 @@ from scripts.dashboards.queries import Query
 DATASOURCE = models.DataSourceRef(type_val="prometheus", uid="${datasource}")
 TAG = "signalbox"
 DOWN_AND_UP = (("0", "down", "red"), ("1", "up", "green"))
+BREAKER = (("0", "closed", "green"), ("1", "half-open", "orange"), ("2", "open", "red"))
 HEALTH = (("0", "unhealthy", "red"), ("0.5", "degraded", "orange"), ("1", "healthy", "green"))
 
 Panel = Builder[models.Panel]

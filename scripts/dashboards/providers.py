@@ -2,7 +2,7 @@
 
 from grafana_foundation_sdk.builders.dashboard import Dashboard
 
-from scripts.dashboards.panels import DOWN_AND_UP, Section, board, graph, row, states, value
+from scripts.dashboards.panels import BREAKER, DOWN_AND_UP, Section, board, graph, row, states, value
 from scripts.dashboards.queries import OF_PROVIDERS, mean, of, percentiles, quantile, rate, ratio, total
 
 CHOSEN = 'provider=~"$provider"'
@@ -176,6 +176,28 @@ def _routing() -> Section:
                 (rate("llm_fallbacks_total", CHOSEN, by="provider, reason"), "left {{provider}} {{reason}}"),
             ],
             "The same target again, and targets that were left for the next.",
+        ),
+        states(
+            "Breakers",
+            (
+                f"max by (provider, scope) ({of('llm_circuit_breaker_state', CHOSEN)})",
+                "{{provider}} {{scope}}",
+            ),
+            "Of the provider as a whole, and the worst of its models; an open one is passed over.",
+            BREAKER,
+        ),
+        graph(
+            "Left alone",
+            "reqps",
+            [
+                (rate("llm_circuit_breaker_skips_total", CHOSEN, by="provider"), "passed over {{provider}}"),
+                (
+                    rate("llm_circuit_breaker_transitions_total", CHOSEN, by="provider, scope, to"),
+                    "{{provider}} {{scope}} {{to}}",
+                ),
+                (rate("llm_retries_refused_total", CHOSEN, by="provider"), "no retry {{provider}}"),
+            ],
+            "Targets passed over, breakers that turned, and retries the budget did not allow.",
         ),
     )
 
