@@ -25,14 +25,18 @@ HASTE_SECONDS = 0.3
 
 
 def settings(provider: int, nobody: int, cache_bytes: int) -> dict[str, Any]:
-    """Everything on; the row `gone` is where nobody listens, and `hasty` does not wait."""
+    """Everything on but what would spare a failing provider: the script says how often each is asked.
+
+    The row `gone` is where nobody listens, and `hasty` does not wait.
+    """
     url = f"http://127.0.0.1:{provider}"
     return {
         "log": {"format": "json"},
         "keys": {name: {"key": key} for name, key in KEYS.items()},
         "cache": {"max_bytes": cache_bytes},
         "health": {"fail_on": "all"},
-        "retry": {"backoff_seconds": 0.01},
+        "retry": {"backoff_seconds": 0.01, "budget_per_second": 1e6},
+        "breaker": {"failures": 0},
         "providers": {
             "main": {"base_url": f"{url}/main/v1", "api_key": "k-main-0123456789"},
             "backup": {"base_url": f"{url}/backup/v1", "api_key": "k-backup-0123456789"},

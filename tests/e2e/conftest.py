@@ -22,7 +22,8 @@ def gateway(
 ) -> Iterator[GatewayProcess]:
     """A gateway with two providers, `primary` and `backup`, that are one scripted process; with each upstream client.
 
-    Any model is reached as `primary/<model>`; impatient, so that what times out does so soon.
+    Any model is reached as `primary/<model>`; impatient, so that what times out does so soon. It is asked whatever it
+    does, and asked again: tests make it fail as often as they like.
     """
     rows = {
         name: {
@@ -36,7 +37,8 @@ def gateway(
     config = {
         "providers": rows,
         "routes": {"both": ["primary:both-first", "backup:both-second"]},
-        "retry": {"backoff_seconds": 0.01, "max_wait_seconds": 2.0},
+        "retry": {"backoff_seconds": 0.01, "max_wait_seconds": 2.0, "budget_per_second": 1000},
+        "breaker": {"failures": 0},
         "server": {"max_body_bytes": 1_000_000, "header_seconds": 2, "body_seconds": 2},
     }
     with gateway_process(tmp_path_factory.mktemp("gateway"), config) as process:

@@ -87,7 +87,8 @@ def _config(provider: ProviderProcess, redis_url: str, statsd: socket.socket) ->
         "keys": {"story": {"key": KEY}},
         "metrics": {"key": METRICS_KEY},
         "cache": {"url": redis_url},
-        "retry": {"max_retries": 1, "backoff_seconds": 0.01},
+        "retry": {"max_retries": 1, "backoff_seconds": 0.01, "budget_per_second": 1000},
+        "breaker": {"failures": 0},
         "health": UNMOVED,
         "statsd": {"address": f"127.0.0.1:{statsd.getsockname()[1]}", "interval_seconds": 1},
     }

@@ -64,7 +64,8 @@ def resilient(provider: ProviderProcess, tmp_path_factory: pytest.TempPathFactor
         },
         "routes": {route: [f"primary:{route}-1", f"backup:{route}-2"] for route in ROUTES}
         | {"refused": ["closed:refused-1", "backup:refused-2"]},
-        "retry": {"backoff_seconds": 0.01},
+        "retry": {"backoff_seconds": 0.01, "budget_per_second": 1000},
+        "breaker": {"failures": 0},
         "cache": {"enabled": False},
     }
     with gateway_process(tmp_path_factory.mktemp("resilient"), config) as process:

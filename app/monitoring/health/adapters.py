@@ -27,14 +27,14 @@ class ProviderIndicator:
         self.max_age = max_age
         self.provider = provider
         self.version = ""
-        self._probe = probe
+        self.probe = probe
 
     async def run(self) -> Check:
         """A server that has no list of models, or will not give it now, is not down for that.
 
         Raises QueueTimeoutError at once where calls have all our connections: it would only wait in our own queue.
         """
-        if self._probe:
+        if self.probe:
             load = self.provider.load()
             if load is not None and load.active >= load.limit:
                 raise QueueTimeoutError(f"all connections to {self.provider.name} are busy", retry_after=1)

@@ -54,7 +54,7 @@ def _watches(
         name = each.provider.name
         metrics.providers.stands(name, is_up=True)
         told = partial(metrics.providers.stands, name)
-        made[name] = ProviderWatch(each, history, told=told, standing=standings.of(name))
+        made[name] = ProviderWatch(each, history, told=told, standing=standings.of(name), asks=each.probe)
     return made
 
 

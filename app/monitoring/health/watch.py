@@ -91,19 +91,21 @@ class Watch:
 class ProviderWatch(Watch):
     """Live traffic counts first: while it speaks nobody is asked, and an answer counts only where it was silent."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what it hears, and whom it tells
         self,
         indicator: Indicator,
         history: History,
         *,
         told: Callable[..., object],
         standing: Standing,
+        asks: bool = True,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`told` hears `is_up`, at each turn."""
+        """`told` hears `is_up`, at each turn; not `asks`: the indicator answers without asking the provider."""
         super().__init__(indicator, history, clock=clock)
         self._found = self.check
         self._standing = standing
+        self._asks = asks
         standing.heard = self._breaker_turned
         self._traffic = Traffic(clock=clock)
         self._told = told
@@ -150,7 +152,7 @@ class ProviderWatch(Watch):
             return
         well = found.status is not CheckStatus.UNHEALTHY
         self._traffic.asked(well=well)
-        if well:
+        if well and self._asks:
             self._standing.reached()
         self._stands(found)
 

@@ -19,7 +19,7 @@ FAILED = errors.UpstreamError("no", provider="one")
 
 
 class Made:
-    def __init__(self) -> None:
+    def __init__(self, *, asks: bool = True) -> None:
         self.standing = Standings(BreakerSettings(), RetrySettings()).of("one")
         self.heard: list[bool] = []
         self.asked = Asked("provider:one", max_age=0)
@@ -28,6 +28,7 @@ class Made:
             History(made_metrics().health),
             told=lambda *, is_up: self.heard.append(is_up),
             standing=self.standing,
+            asks=asks,
         )
 
     def fail(self, error: errors.UpstreamError, times: int = 1) -> None:
@@ -91,6 +92,20 @@ async def test_a_question_that_is_answered_lets_the_next_call_try() -> None:
     status, reason = made.told
     assert (status, made.watch.is_up) == (CheckStatus.DEGRADED, True)
     assert reason == "5 failures in a row, the last with upstream_connect; the breaker is half-open"
+
+
+async def test_what_was_never_asked_lets_nobody_try() -> None:
+    made = Made(asks=False)
+    made.fail(UNREACHED, 5)
+    made.watch._fresh_until = 0.0  # noqa: SLF001 - as if it had been silent for long
+
+    await made.ask()
+
+    assert made.standing.wait("m") > 0
+    assert made.told == (
+        CheckStatus.UNHEALTHY,
+        "5 failures in a row, the last with upstream_connect; the breaker is open",
+    )
 
 
 def test_a_scrape_has_all_of_them_from_the_start() -> None:
