@@ -143,7 +143,7 @@ class Breaker:
 
     def _open(self, why: str, *, longest: bool = False) -> None:
         settings = self.settings
-        seconds = settings.max_open_seconds
+        seconds = max(settings.max_open_seconds, settings.open_seconds)
         if not longest:
             seconds = min(settings.open_seconds * 2.0 ** min(self._openings, 30), seconds)
         self._opened = self._failed_at = now = self._clock()

@@ -69,6 +69,8 @@ VARIABLES = {
     "REDIS_CACHE_TTL": Legacy(("cache", "ttl_seconds"), seconds),
     "REDIS_URL": Legacy(("cache", "url")),
     "MAX_RETRIES": Legacy(("retry", "max_retries"), lambda text: min(int(text), 2)),
+    "PROVIDER_CIRCUIT_FAIL_THRESHOLD": Legacy(("breaker", "failures"), int),
+    "PROVIDER_CIRCUIT_COOLDOWN_SEC": Legacy(("breaker", "open_seconds"), seconds),
     "CORS_ORIGINS": Legacy(("cors", "origins"), commas),
     "METRICS_PORT": Legacy(("metrics", "port")),
     "MONITORING_ENABLED": Legacy(("metrics", "enabled")),

@@ -99,6 +99,14 @@ def test_each_interval_is_twice_the_one_before_up_to_a_minute() -> None:
     assert waits == pytest.approx([10, 20, 40, 60, 60])
 
 
+def test_a_longer_first_interval_is_the_longest_too() -> None:
+    made = Made(open_seconds=300)
+
+    made.fail(5)
+
+    assert made.breaker.wait() == 300
+
+
 def test_chance_takes_up_to_a_quarter_of_an_interval() -> None:
     made = Made(luck=1.0)
 

@@ -205,6 +205,14 @@ def test_redis_may_be_named_in_parts(empty: Path) -> None:
     assert load(empty, environ).settings.cache.url == "redis://:p%40%2F%3A@h:7/2"
 
 
+def test_a_breaker_has_the_names_another_system_taught(empty: Path) -> None:
+    environ = {"PROVIDER_CIRCUIT_FAIL_THRESHOLD": "7", "PROVIDER_CIRCUIT_COOLDOWN_SEC": "30"}
+
+    breaker = load(empty, environ).settings.breaker
+
+    assert (breaker.failures, breaker.open_seconds) == (7, 30)
+
+
 def test_the_start_says_which_unit_was_taken(empty: Path) -> None:
     environ = {"OPENAI_API_KEY": "k", "REQUEST_TIMEOUT": "30000", "CACHE_TTL": "60"}
 
