@@ -117,6 +117,14 @@ def after_it(container: Container, door: Any) -> Parts:
     yield "storing the answer", lambda: caching._store(b"k" * 32, REPLY, ANSWER, stream=False, ttl=60)
     passed, settled = container.monitoring.passed(), container.monitoring.settled()
     yield "metrics of an attempt", lambda: metrics.providers.attempted("mock", 0.01)
+    standings = container.upstream.standings()
+
+    def looked_at() -> None:
+        standing = standings.of("mock")
+        if not standing.known:
+            standing.retries.calls += 1
+
+    yield "whether it is left alone", looked_at
     yield "health", lambda: health.attempted("mock", None, hurts=False)
     yield "metrics of a call (128 at once)", lambda: settled.add(OUTCOME)
     yield "metrics of an answer (128 at once)", lambda: passed.add(PASSAGE)

@@ -59,7 +59,8 @@ class ErrorReader:
             case 401 | 402 | 403:
                 why = f"wants to be paid first: {said.message}" if status == 402 else "refused our credentials"
                 message = f"{provider} {why} (status {status})"
-                return UpstreamAuthError(message, provider=provider, key_refused=status == 401)
+                # inside an answer that pretended to be well it may be some key further on
+                return UpstreamAuthError(message, provider=provider, key_refused=retry and status == 401)
             case 408 | 425 | 504:
                 return UpstreamTimeoutError(message, provider=provider, retry_after=retry_after)
             case 400 if "context_length" in (said.code or ""):

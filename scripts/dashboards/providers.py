@@ -21,6 +21,7 @@ def dashboard() -> Dashboard:
         _streams(),
         _ends(),
         _routing(),
+        _breakers(),
         _endpoints(),
         _connections(),
         _usage(),
@@ -177,24 +178,21 @@ def _routing() -> Section:
             ],
             "The same target again, and targets that were left for the next.",
         ),
-        states(
-            "Breakers",
-            (
-                f"max by (provider, scope) ({of('llm_circuit_breaker_state', CHOSEN)})",
-                "{{provider}} {{scope}}",
-            ),
-            "Of the provider as a whole, and the worst of its models; an open one is passed over.",
-            BREAKER,
-        ),
+    )
+
+
+def _breakers() -> Section:
+    stand = f"max by (provider, scope) ({of('llm_circuit_breaker_state', CHOSEN)})"
+    turns = rate("llm_circuit_breaker_transitions_total", CHOSEN, by="provider, scope, to")
+    return row(
+        "Breakers",
+        states("Breakers", (stand, "{{provider}} {{scope}}"), "Of providers, and the worst of their models.", BREAKER),
         graph(
             "Left alone",
             "reqps",
             [
                 (rate("llm_circuit_breaker_skips_total", CHOSEN, by="provider"), "passed over {{provider}}"),
-                (
-                    rate("llm_circuit_breaker_transitions_total", CHOSEN, by="provider, scope, to"),
-                    "{{provider}} {{scope}} {{to}}",
-                ),
+                (turns, "{{provider}} {{scope}} {{to}}"),
                 (rate("llm_retries_refused_total", CHOSEN, by="provider"), "no retry {{provider}}"),
             ],
             "Targets passed over, breakers that turned, and retries the budget did not allow.",

@@ -235,3 +235,10 @@ def test_milliseconds_come_first_where_they_can_be_read(text: str, seconds: floa
 
 def test_without_the_header_nothing_is_known() -> None:
     assert retry_after_of(answer(429)) is None
+
+
+def test_only_a_401_of_its_own_says_that_our_key_is_refused_whatever_the_model() -> None:
+    refused = {"error": {"message": "no", "code": 401}}
+
+    assert [read(status, refused).of_all_models for status in (401, 402, 403, 404, 500)] == [True, *[False] * 4]
+    assert not reader().from_body(json.dumps(refused).encode()).of_all_models
