@@ -31,6 +31,7 @@ def provider() -> Iterator[ProviderProcess]:
 @pytest.fixture(scope="module")
 def gateway(provider: ProviderProcess, tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
     config = {
+        "server": {"max_in_flight": 2 * CALLERS},
         "providers": {
             "calm": {"base_url": provider.base_url("calm")},
             "slow": {"base_url": provider.base_url("slow"), "max_connections": 2 * CALLERS},
