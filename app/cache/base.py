@@ -11,7 +11,7 @@ DROPPED = ("queue_full", "redis_away", "failed")
 class RedisState(Struct):
     """How Redis is, beside what it holds; `errors` are counted by kind (`app/cache/trouble.py`).
 
-    `breaker` is 0 closed, 0.5 half-open, 1 open, and `reason` why it is not closed. `policy` is the server's
+    `breaker` is 0 closed, 1 half-open, 2 open, and `reason` why it is not closed. `policy` is the server's
     `maxmemory-policy`, empty while it has not been told.
     """
 

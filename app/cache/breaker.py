@@ -13,8 +13,8 @@ LONGEST_SECONDS = 8.0
 
 class BreakerState(Enum):
     CLOSED = 0.0
-    HALF_OPEN = 0.5
-    OPEN = 1.0
+    HALF_OPEN = 1.0
+    OPEN = 2.0
 
 
 class Breaker:

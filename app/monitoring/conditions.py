@@ -54,7 +54,7 @@ class RedisMetrics:
 
 
 def _told_by(state: RedisState) -> Iterable[Reading]:
-    yield Reading("llm_redis_breaker_state", "0 closed, 0.5 half-open, 1 open: Redis is left alone", state.breaker)
+    yield Reading("llm_redis_breaker_state", "0 closed, 1 half-open, 2 open: Redis is left alone", state.breaker)
     yield Reading("llm_redis_policy_unsafe", "1 where a full Redis refuses writes", float(state.policy_unsafe))
     for kind, errors in state.errors.items():
         yield Reading("llm_redis_errors_total", "Failures of Redis", errors, "counter", (("kind", kind),))

@@ -137,7 +137,7 @@ def _redis() -> Section:
                 (of("llm_redis_breaker_state"), "{{instance}}"),
                 (of("llm_redis_policy_unsafe"), "{{instance}} will refuse writes"),
             ],
-            "1 while a gateway leaves Redis alone, 0.5 while it tries it.",
+            "2 while a gateway leaves Redis alone, 1 while it tries it.",
         ),
         graph(
             "Failures by kind",

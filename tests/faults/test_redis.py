@@ -57,7 +57,7 @@ def test_R_01_redis_is_absent_at_start(provider: ProviderProcess, directory: Pat
 
     Happens: it starts and answers; what is asked again is asked of the provider again. `/health/ready` is 200.
     Seen: `/health` is degraded; `llm_redis_up` 0, `llm_redis_errors_total{kind="connect"}`,
-    `llm_redis_breaker_state` 1; one line `redis is left alone`, without the password.
+    `llm_redis_breaker_state` 2; one line `redis is left alone`, without the password.
     """
     with gateway_on(provider, directory, url=f"redis://:secret-pw@127.0.0.1:{free_port()}/0") as gateway:
         assert statuses(gateway, model, 5) == {200}
@@ -77,7 +77,7 @@ def test_R_02_redis_is_killed_under_load(provider: ProviderProcess, directory: P
 
     Happens: every call is answered with 200. Three lookups fail, then none is made until Redis is back, which is
     tried after 1, 2, 4 and 8 s, less a random half.
-    Seen: `llm_redis_breaker_state` 1 and then 0; one line when it is left alone, one when it is asked again; the alert
+    Seen: `llm_redis_breaker_state` 2 and then 0; one line when it is left alone, one when it is asked again; the alert
     RedisDown.
     """
     server = RedisProcess(directory / "redis", "--save", "")
@@ -86,7 +86,7 @@ def test_R_02_redis_is_killed_under_load(provider: ProviderProcess, directory: P
             assert ask_twice(gateway, model) == ["miss", "hit"]
             with asked_without_a_pause(gateway, model) as seen:
                 server.kill()
-                breaker_is(gateway, 1)
+                breaker_is(gateway, 2)
                 server.start()
                 breaker_is(gateway, 0)
                 eventually(lambda: ask_twice(gateway, model)[1] == "hit", "hits again")
@@ -101,7 +101,7 @@ def test_R_03_redis_hangs(provider: ProviderProcess, directory: Path, model: str
     """Redis is stopped with SIGSTOP while calls come one after the other; then it goes on.
 
     Happens: three lookups wait for `cache.timeout_seconds` and count as misses; no call after them waits.
-    Seen: `llm_redis_errors_total{kind="timeout"}`; `llm_redis_breaker_state` 1; `checks.redis` of `/health`
+    Seen: `llm_redis_errors_total{kind="timeout"}`; `llm_redis_breaker_state` 2; `checks.redis` of `/health`
     unhealthy, the whole degraded; a line when it is left alone, one when it is asked again.
     """
     settings = {"l1_seconds": 0, "timeout_seconds": 0.2}

@@ -53,7 +53,7 @@ def test_R_10_sentinel_makes_another_master(provider: ProviderProcess, directory
 
     Happens: calls are answered all the while; within one interval of the breaker, at most 8 s, after the failover
     answers are served from the new master, and stored there.
-    Seen: `llm_redis_breaker_state` 1, then 0; `llm_redis_errors_total` by kind `connect`.
+    Seen: `llm_redis_breaker_state` 2, then 0; `llm_redis_errors_total` by kind `connect`.
     """
     with (
         watched_by_sentinel(directory) as (master, replica, url),
