@@ -94,21 +94,29 @@ async def provider_process() -> AsyncIterator[Provider]:
 
 @asynccontextmanager
 async def gateway_process(directory: Path, provider: Provider, cache_bytes: int) -> AsyncIterator[Gateway]:
-    """With nothing of our own environment but what it needs to run; its log is the file `log` in `directory`."""
+    """In front of the soak's own provider."""
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))  # and does not listen
-        file, log, errors = (directory / name for name in ("signalbox.yaml", "log", "errors"))
-        file.write_bytes(msgspec.yaml.encode(settings(provider.port, nobody.getsockname()[1], cache_bytes)))
-        observer = directory / "observer"
-        command = [sys.executable, "-m", "benchmarks.soak.observed", str(observer), "serve", "--port", "0"]
-        command += ["--config", str(file)]
-        clean = {"PATH": os.environ["PATH"], "HOME": str(directory), "PYTHONPATH": str(ROOT)}
-        with log.open("wb") as out, errors.open("wb") as err:
-            process = subprocess.Popen(command, cwd=directory, env=clean, stdout=out, stderr=err)  # noqa: ASYNC220 - ours, at the start
-        try:
-            yield Gateway(process, await _port(process, errors), log, observer)
-        finally:
-            await _ended(process)
+        configuration = settings(provider.port, nobody.getsockname()[1], cache_bytes)
+        async with configured(directory, configuration) as gateway:
+            yield gateway
+
+
+@asynccontextmanager
+async def configured(directory: Path, configuration: dict[str, Any]) -> AsyncIterator[Gateway]:
+    """With nothing of our own environment but what it needs to run; its log is the file `log` in `directory`."""
+    file, log, errors = (directory / name for name in ("signalbox.yaml", "log", "errors"))
+    file.write_bytes(msgspec.yaml.encode(configuration))
+    observer = directory / "observer"
+    command = [sys.executable, "-m", "benchmarks.soak.observed", str(observer), "serve", "--port", "0"]
+    command += ["--config", str(file)]
+    clean = {"PATH": os.environ["PATH"], "HOME": str(directory), "PYTHONPATH": str(ROOT)}
+    with log.open("wb") as out, errors.open("wb") as err:
+        process = subprocess.Popen(command, cwd=directory, env=clean, stdout=out, stderr=err)  # noqa: ASYNC220 - ours, at the start
+    try:
+        yield Gateway(process, await _port(process, errors), log, observer)
+    finally:
+        await _ended(process)
 
 
 async def _port(process: subprocess.Popen[bytes], errors: Path) -> int:

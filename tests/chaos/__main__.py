@@ -2,12 +2,15 @@
 
 import argparse
 import asyncio
+import secrets
 import sys
+import tempfile
 from pathlib import Path
 
 from tests.chaos import provider
 from tests.chaos.control import Control
 from tests.chaos.proxy import proxy
+from tests.chaos.run import runner
 from tests.chaos.toxics import KINDS, Toxic, toxic
 
 
@@ -31,6 +34,16 @@ def arguments() -> argparse.Namespace:
     proxying.add_argument("--toxic", type=toxic, action="append", default=[], help="latency=200,jitter=50,stream=down")
     proxying.add_argument("--control", type=int, default=0, help="a port to change it by while it runs")
     proxying.add_argument("--seed", type=int, default=1, help="(%(default)s)")
+    running = commands.add_parser("run", help="callers and faults at random around a real gateway, and an audit")
+    running.add_argument(
+        "--seed", type=int, help="what happens when follows from it; without, one is drawn and printed"
+    )
+    running.add_argument("--minutes", type=float, default=20, help="(%(default)g)")
+    running.add_argument("--mix", choices=["chaos", "soak"], default="chaos", help="bursts, or few faults all the time")
+    running.add_argument("--callers", type=int, default=24, help="(%(default)s)")
+    running.add_argument("--rate", type=float, default=100, help="plays a second (%(default)g)")
+    running.add_argument("--keep", type=Path, help="a directory for the log and the settings of the gateway")
+    running.add_argument("--plan", action="store_true", help="print what would happen when, and do nothing")
     commands.add_parser("list", help="every misbehaviour and every toxic")
     return parser.parse_args()
 
@@ -47,6 +60,25 @@ async def proxied(listen: int, to: str, toxics: list[Toxic], control: int, seed:
         await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
 
 
+def ran(asked: argparse.Namespace) -> int:
+    """0 where everything added up."""
+    seed = asked.seed if asked.seed is not None else secrets.randbelow(10**6)
+    plan = runner.Plan(
+        seed=seed, seconds=asked.minutes * 60, mix=asked.mix, callers=asked.callers, plays_per_second=asked.rate
+    )
+    if asked.plan:
+        say("\n".join(map(str, plan.steps())))
+        return 0
+    with tempfile.TemporaryDirectory(prefix="chaos-") as made:
+        directory = asked.keep or Path(made)
+        directory.mkdir(parents=True, exist_ok=True)
+        found = asyncio.run(runner.run(directory, plan, say))
+    well = runner.told(found, say)
+    if not well:
+        say(f"once more: signalbox-chaos run --seed {seed} --minutes {asked.minutes:g} --mix {asked.mix}")
+    return 0 if well else 1
+
+
 def main() -> int:
     asked = arguments()
     try:
@@ -55,6 +87,8 @@ def main() -> int:
                 asyncio.run(provider.serve(asked.port, asked.journal, asked.seed))
             case "proxy":
                 asyncio.run(proxied(asked.listen, asked.to, asked.toxic, asked.control, asked.seed))
+            case "run":
+                return ran(asked)
             case _:
                 say(provider.listing())
                 say("\n".join(f"{kind:<18} {', '.join(values) or '-'}" for kind, values in KINDS.items()))
