@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run http2 otel test faults fuzz fuzz-api catalogue check bench bench-peers budget scrape dashboards soak fix lock clean
+.PHONY: help run http2 otel test faults fuzz fuzz-api catalogue check bench bench-peers budget scrape dashboards soak soak-faults chaos fix lock clean
 VENV ?= .venv
 BIN := $(VENV)/bin
 RUN := $(VENV)/.run.stamp
@@ -64,6 +64,14 @@ dashboards: $(DEV)  ## write docker/grafana/dashboards anew from scripts/dashboa
 
 soak: $(DEV)  ## ten minutes of mixed traffic, then memory, sockets and every counter are looked at
 	@$(BIN)/python -m benchmarks.soak --minutes 10 $(ARGS)
+
+soak-faults: $(DEV)  ## ten minutes in which a twentieth of all attempts fail, a tenth of callers leave, Redis restarts
+	@scripts/prepare-tests
+	@$(BIN)/python -m tests.chaos run --mix soak --seed 1 --minutes 10 --rate 200 $(ARGS)
+
+chaos: $(DEV)  ## twenty minutes of faults at random on every side, then an audit; ARGS="--seed 7" for the same again
+	@scripts/prepare-tests
+	@$(BIN)/python -m tests.chaos run $(ARGS)
 
 clean:  ## remove the environment and what tools left
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
