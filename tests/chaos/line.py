@@ -4,6 +4,7 @@ import asyncio
 import json
 import socket
 import struct
+from collections.abc import Iterable
 from typing import Any
 from urllib.parse import unquote
 
@@ -11,6 +12,20 @@ from tests.chaos.spec import Spec
 
 RESET = struct.pack("ii", 1, 0)
 STREAM_FIELDS = ("content-type: text/event-stream", "transfer-encoding: chunked")
+
+
+Body = bytes | dict[str, Any] | list[Any]
+
+
+def _head(status: str, fields: Iterable[str]) -> bytes:
+    return "\r\n".join([f"HTTP/1.1 {status}", *fields, "", ""]).encode("latin-1")
+
+
+def whole(body: Body, status: str = "200 OK", *fields: str) -> bytes:
+    """A whole answer; JSON, unless `fields` has another content type."""
+    said = body if isinstance(body, bytes) else json.dumps(body, separators=(",", ":")).encode()
+    kind = () if any(each.startswith("content-type:") for each in fields) else ("content-type: application/json",)
+    return _head(status, (*kind, f"content-length: {len(said)}", *fields)) + said
 
 
 class Asked:
@@ -86,14 +101,11 @@ class Line:
         await self.writer.drain()
 
     async def head(self, status: str = "200 OK", *fields: str) -> None:
-        await self.say("\r\n".join([f"HTTP/1.1 {status}", *fields, "", ""]).encode("latin-1"))
+        await self.say(_head(status, fields))
 
-    async def answer(self, body: bytes | dict[str, Any] | list[Any], status: str = "200 OK", *fields: str) -> None:
-        """A whole answer; JSON, unless `fields` has another content type."""
-        said = body if isinstance(body, bytes) else json.dumps(body, separators=(",", ":")).encode()
-        kind = () if any(each.startswith("content-type:") for each in fields) else ("content-type: application/json",)
-        await self.head(status, *kind, f"content-length: {len(said)}", *fields)
-        await self.say(said)
+    async def answer(self, body: Body, status: str = "200 OK", *fields: str) -> None:
+        """A whole answer in one go; JSON, unless `fields` has another content type."""
+        await self.say(whole(body, status, *fields))
 
     async def begin_stream(self, *fields: str) -> None:
         await self.head("200 OK", *STREAM_FIELDS, *fields)

@@ -1,10 +1,11 @@
 """Bodies whose length is not what their head says."""
 
+import asyncio
 import json
 
 from tests.chaos.behaviours.registry import behaviour
 from tests.chaos.behaviours.well import completion_of, some_events, used
-from tests.chaos.line import Asked, Line
+from tests.chaos.line import Asked, Line, whole
 
 
 def _body(asked: Asked) -> bytes:
@@ -61,10 +62,15 @@ async def both_lengths(asked: Asked, line: Line) -> bool:
 
 @behaviour
 async def extra_answer(asked: Asked, line: Line) -> bool:
-    """A good answer, and at once a second one nobody asked for: the next caller must not get it."""
-    await line.answer(completion_of(asked))
+    """A good answer, and a second one nobody asked for, in one go or after `ms`: the next caller must not get it."""
+    poison = whole({"id": "poison", "choices": [{"index": 0, "message": {"content": "poison"}}]})
+    if wait := asked.spec.seconds("ms", 0):
+        await line.answer(completion_of(asked))
+        await asyncio.sleep(wait)
+        await line.say(poison)
+    else:
+        await line.say(whole(completion_of(asked)) + poison)
     used(asked, line)
-    await line.answer({"id": "poison", "choices": [{"index": 0, "message": {"content": "poison"}}]})
     return True
 
 
@@ -72,8 +78,7 @@ async def extra_answer(asked: Asked, line: Line) -> bool:
 async def extra_bytes(asked: Asked, line: Line) -> bool:
     """A content-length shorter than what is sent."""
     body = _body(asked)
-    await line.head("200 OK", "content-type: application/json", f"content-length: {len(body)}")
-    await line.say(body + b"and more")
+    await line.say(whole(body) + b"and more")
     used(asked, line)
     return True
 
