@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run http2 otel test faults fuzz fuzz-api catalogue check bench bench-peers budget scrape dashboards soak soak-faults chaos fix lock clean
+.PHONY: help run http2 otel test faults fuzz fuzz-api catalogue check bench bench-peers budget scrape dashboards soak soak-faults chaos bench-reliability fix lock clean
 VENV ?= .venv
 BIN := $(VENV)/bin
 RUN := $(VENV)/.run.stamp
@@ -45,6 +45,9 @@ bench: $(RUN)  ## measure Signalbox in a few minutes; ARGS="--seconds 0.3 --roun
 
 bench-peers: $(RUN)  ## install LiteLLM, Portkey and others, measure them too, write benchmarks/RESULTS.md
 	@$(BIN)/python -m benchmarks --peers $(ARGS)
+
+bench-reliability: $(RUN)  ## stress against docs/reliability.md's targets, and write what came of it there
+	@$(BIN)/python -m benchmarks.reliability --write $(ARGS)
 
 fix: $(DEV)  ## what a machine can repair
 	$(BIN)/ruff format .

@@ -1,0 +1,1 @@
+"""What the gateway promises under stress: lag, overload, silence, loss and restart, each measured."""
