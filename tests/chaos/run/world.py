@@ -80,7 +80,7 @@ class World:
         )
         return {
             "log": {"format": "json"},
-            "server": {"header_seconds": 2, "body_seconds": 5, "drain_seconds": 5},
+            "server": {"header_seconds": 2, "body_seconds": 5, "drain_seconds": 5, "max_in_flight": 20},
             "keys": {name: {"key": key} for name, key in KEYS.items()},
             "cache": {"max_bytes": 2 * 1024 * 1024, "l1_seconds": 1, **redis},
             "retry": {"backoff_seconds": 0.02, "max_wait_seconds": 0.5},
