@@ -147,11 +147,13 @@ class Accounts:
 
     def _answers(self) -> Iterator[str]:
         """Of those who left, nobody knows what the answer was; all others are counted to the last one."""
-        routes = Counter(line.path for line in self.lines)
+        glances = {route for route, _ in self.book.looked}
+        routes = Counter(line.path for line in self.lines if line.path not in glances)
         left = Counter(
             line.path for line in self.lines if (told := self.book.requests.get(line.request_id)) and told.left
         )
         told = Counter((self._route(each.id), str(each.status)) for each in self.book.requests.values() if each.whole)
+        told = Counter({key: count for key, count in told.items() if key[0] not in glances})
         counted, looked = self._counted()
         for route, expected in (*routes.items(), (UNREAD, self.unread)):
             if (found := sum(value for key, value in counted.items() if key[0] == route)) != expected:
