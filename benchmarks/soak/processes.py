@@ -108,6 +108,7 @@ async def configured(directory: Path, configuration: dict[str, Any]) -> AsyncIte
     file, log, errors = (directory / name for name in ("signalbox.yaml", "log", "errors"))
     file.write_bytes(msgspec.yaml.encode(configuration))
     observer = directory / "observer"
+    observer.unlink(missing_ok=True)  # of an earlier run
     command = [sys.executable, "-m", "benchmarks.soak.observed", str(observer), "serve", "--port", "0"]
     command += ["--config", str(file)]
     clean = {"PATH": os.environ["PATH"], "HOME": str(directory), "PYTHONPATH": str(ROOT)}
