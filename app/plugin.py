@@ -58,6 +58,7 @@ class ContainerPlugin(InitPlugin):
         app.state.door = Door(
             llm=services.llm(),
             keys=keys,
+            wrong_keys=services.wrong_keys(),
             visitors=app.state.listener.visitors,
             metrics=self._container.monitoring.metrics(),
             passed=self._container.monitoring.passed(),

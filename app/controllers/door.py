@@ -25,6 +25,7 @@ from app.domain.errors import (
     MethodNotAllowedError,
     PayloadTooLargeError,
     PermissionDeniedError,
+    RateLimitedError,
     UnsupportedEncodingError,
 )
 from app.domain.passage import Passage
@@ -37,11 +38,14 @@ from app.monitoring.telemetry.tracing import TRACEPARENT, Tracing
 from app.services.drain import Drain
 from app.services.keys import KeyService
 from app.services.llm import LLMService
+from app.services.wrong_keys import WrongKeys
 
 REQUEST_ID = b"x-request-id"
 RETRY_AFTER_SECONDS = 1
+TOO_MANY_WRONG = "too many wrong API keys came from this address"
 
 Headers = list[tuple[bytes, bytes]]
+Client = tuple[str, int] | None
 
 
 class ServerSide(Protocol):
@@ -85,6 +89,7 @@ class Door:
         *,
         llm: LLMService,
         keys: KeyService,
+        wrong_keys: WrongKeys,
         visitors: Visitors,
         metrics: Metrics,
         passed: Backlog[Passage],
@@ -96,6 +101,7 @@ class Door:
     ) -> None:
         self.llm = llm
         self.keys = keys
+        self._wrong_keys = wrong_keys
         self.visitors = visitors
         self._security = metrics.security
         self._passed = passed
@@ -131,7 +137,7 @@ class Door:
         self._drain.check()
         if self.in_flight > self._max_in_flight:
             self.check_room()
-        principal = self.authenticate(headers)
+        principal = self.authenticate(headers, scope.get("client"))
         if b"content-encoding" in headers and headers[b"content-encoding"].lower() != b"identity":
             raise UnsupportedEncodingError("compressed bodies are not read here")
         length = headers.get(b"content-length", b"")
@@ -160,28 +166,43 @@ class Door:
             self._security.repeated.value += 1
             raise
 
-    def authenticate(self, headers: dict[bytes, bytes]) -> Principal:
-        """The holder of the key that was sent; raises AuthenticationError. Counted where keys are needed."""
+    def authenticate(self, headers: dict[bytes, bytes], client: Client) -> Principal:
+        """The holder of the key that was sent, counted where keys are needed.
+
+        Raises AuthenticationError, or RateLimitedError where too many wrong ones came from `client`.
+        """
         authorization, api_key = headers.get(b"authorization", b""), headers.get(b"x-api-key", b"")
         try:
             principal = self.keys.authenticate(authorization, api_key)
         except AuthenticationError:
-            (self._security.refused if authorization or api_key else self._security.missing).value += 1
+            self._wrong(client, sent=bool(authorization or api_key))
             raise
         if self.keys.needed:
             self._security.accepted.value += 1
         return principal
 
-    def authenticate_scraper(self, headers: dict[bytes, bytes]) -> None:
-        """Any key, or the one for metrics; raises AuthenticationError. Counted always: here one is needed."""
+    def authenticate_scraper(self, headers: dict[bytes, bytes], client: Client) -> None:
+        """Any key, or the one for metrics; raises as `authenticate`. Counted always: here one is needed."""
         authorization, api_key = _given(headers)
         if self.keys.may_read_metrics(authorization, api_key):
             self._security.accepted.value += 1
             return
-        (self._security.refused if authorization or api_key else self._security.missing).value += 1
+        self._wrong(client, sent=bool(authorization or api_key))
         raise AuthenticationError(UNKNOWN_KEY)
 
-    def opens_details(self, headers: dict[bytes, bytes], *, route: str, status: int, request_id: str) -> bool:
+    def _wrong(self, client: Client, *, sent: bool) -> None:
+        """Count a key that opens nothing, or that none came, which is no guess."""
+        if not sent:
+            self._security.missing.value += 1
+            return
+        self._security.refused.value += 1
+        if seconds := self._wrong_keys.late(client):
+            self._security.wrong_keys.value += 1
+            raise RateLimitedError(TOO_MANY_WRONG, retry_after=seconds)
+
+    def opens_details(
+        self, headers: dict[bytes, bytes], client: Client, *, route: str, status: int, request_id: str
+    ) -> bool:
         """Whether a key came that opens the details of health.
 
         Who sends none is answered all the same, so that is not counted; a wrong one is, and has its line in the log.
@@ -189,8 +210,8 @@ class Door:
         if not self.keys.needed or not any(_given(headers)):
             return False
         try:
-            self.authenticate(headers)
-        except AuthenticationError as error:
+            self.authenticate(headers, client)
+        except (AuthenticationError, RateLimitedError) as error:
             self.refused(route=route, status=status, word=error.word, request_id=request_id)
             return False
         return True

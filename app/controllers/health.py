@@ -77,4 +77,4 @@ def _may_see_details(request: Request, status: int) -> bool:
         return True
     door: Door = state.door
     route, request_id = request.scope["path_template"], request.scope["state"]["request_id"]
-    return door.opens_details(headers, route=route, status=status, request_id=request_id)
+    return door.opens_details(headers, request.scope.get("client"), route=route, status=status, request_id=request_id)

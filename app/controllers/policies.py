@@ -50,10 +50,10 @@ async def enforce(connection: ASGIConnection, handler: BaseRouteHandler) -> None
     match handler.opt["policy"]:
         case Policy.INFERENCE:
             door.check_room()
-            door.authenticate(headers)
+            door.authenticate(headers, connection.scope.get("client"))
         case Policy.METRICS:
             if not (state.metrics_public or listener.is_local(headers)):
-                door.authenticate_scraper(headers)
+                door.authenticate_scraper(headers, connection.scope.get("client"))
 
 
 def paths_of(app: Litestar, policy: Policy) -> set[str]:

@@ -211,6 +211,13 @@ class UnsupportedEncodingError(
     pass
 
 
+class RateLimitedError(
+    RequestError,
+    word="rate_limited", status=429, type="requests", code="rate_limit_exceeded", fallback=False,
+):  # fmt: skip # a row of the table
+    """Asked too often; asking again after `retry_after` may help."""
+
+
 class CapacityError(
     GatewayError,
     word="overloaded", status=503, type="overloaded_error", code="overloaded", fallback=False,

@@ -11,5 +11,6 @@ class SecurityMetrics:
         self.accepted, self.missing, self.refused = map(attempts.of, ("accepted", "missing", "refused"))
         visitors = tally.counter("llm_visitors_refused", "Requests refused for what they say of themselves", "reason")
         self.host, self.origin, self.repeated = map(visitors.of, ("host", "origin", "repeated"))
-        limits = tally.counter("llm_rate_limit_hits", "Requests over a limit; there are none yet", "scope")
-        limits.of("global")
+        limits = tally.counter("llm_rate_limit_hits", "Requests over a limit", "scope")
+        limits.of("global")  # there is none yet
+        self.wrong_keys = limits.of("wrong_keys")

@@ -18,6 +18,7 @@ from app.services.stages.base import Stage
 from app.services.stages.caching import CachingStage
 from app.services.stages.coalescing import CoalescingStage
 from app.services.stages.fallback import FallbackDispatcher
+from app.services.wrong_keys import WrongKeys
 from app.settings import Settings
 
 
@@ -43,6 +44,7 @@ class ServicesModule(containers.DeclarativeContainer):
 
     drain = di.Singleton(Drain)
     keys = di.Singleton(KeyService, settings.provided.keys, metrics_key=settings.provided.metrics.key)
+    wrong_keys = di.Singleton(WrongKeys, settings.provided.server.wrong_keys_per_minute)
     observers = di.Singleton(_observers, settings, metrics, settled, journal)
     stages = di.Singleton(_stages, settings, cache)
     dispatch = di.Singleton(
