@@ -19,7 +19,11 @@ METRICS = [*PATHS, "/metrics/"]
 HEALTH = ["/health", "/health?details", "/monitoring/health", "/state"]
 BARE = {"/monitoring/health": {"status"}}
 FOREIGN = ["evil.test:12434", "evil.test", "localhost.evil.test", "127.0.0.1.evil.test", "0.0.0.0", "192.0.2.1"]  # noqa: S104 - a browser would reach us by it
-CONFIG = {"metrics": {"key": METRICS_KEY, "port": 0, "paths": ["/mine"]}, "health": {"paths": ["/state"]}}
+CONFIG = {
+    "metrics": {"key": METRICS_KEY, "port": 0, "paths": ["/mine"]},
+    "health": {"paths": ["/state"]},
+    "server": {"wrong_keys_per_minute": 0},
+}
 ENVIRON = {"SIGNALBOX_API_KEYS": f"alice={KEY}"}
 
 
