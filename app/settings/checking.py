@@ -22,6 +22,7 @@ from app.settings.tls import tls_context
 SMALLEST_LOG_BYTES = 64 * 1024
 SHORTEST_HMAC_KEY = 16
 NEEDS_OTEL = "needs two more packages: pip install 'signalbox[otel]', or make otel; or set telemetry.enabled: false"
+NO_KEY = "must be visible ASCII characters without spaces"
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 LABELS_OF_OURS = frozenset({"none", "other"})
@@ -170,6 +171,9 @@ def _check_provider(name: str, provider: ProviderSettings, draft: Draft) -> None
     for header, value in {**provider.headers, "authorization": provider.api_key}.items():
         if not (header.isascii() and header.isprintable() and value.isascii() and value.isprintable()):
             raise ConfigError(f"{path}.headers.{header}", "must be visible ASCII characters")
+    if provider.api_key != provider.api_key.strip():
+        message = "begins or ends with a space, or is nothing else"
+        raise ConfigError(f"{path}.api_key", message, origin=draft.origin_of(("providers", name, "api_key")))
 
 
 def _check_way(path: str, provider: ProviderSettings) -> None:
@@ -243,11 +247,20 @@ def _check_keys(settings: Settings, draft: Draft) -> None:
         if key.key in holders:
             raise ConfigError(f"keys.{name}", f"is the same key as keys.{holders[key.key]}")
         holders[key.key] = name
+    if metrics := settings.metrics.key:
+        origin = draft.origin_of(("metrics", "key"))
+        if not _is_key(metrics):
+            raise ConfigError("metrics.key", NO_KEY, origin=origin)
+        if metrics in holders:
+            raise ConfigError("metrics.key", f"is the same key as keys.{holders[metrics]}", origin=origin)
 
 
 def _check_key(name: str, key: str, draft: Draft) -> None:
     if not name or not name.isascii() or not name.isprintable() or " " in name:
         raise ConfigError(f"keys.{name!r}", "a key's name is visible ASCII characters without spaces")
-    if not key.isascii() or not key.isprintable() or " " in key or not key:
-        origin = draft.origin_of(("keys", name, "key"))
-        raise ConfigError(f"keys.{name}.key", "must be visible ASCII characters without spaces", origin=origin)
+    if not _is_key(key):
+        raise ConfigError(f"keys.{name}.key", NO_KEY, origin=draft.origin_of(("keys", name, "key")))
+
+
+def _is_key(text: str) -> bool:
+    return bool(text) and text.isascii() and text.isprintable() and " " not in text

@@ -35,11 +35,14 @@ def with_files_read(environ: Mapping[str, str]) -> dict[str, str]:
         if base in found:
             raise ConfigError(name, f"is set together with {base}; one of them is enough")
         try:
-            found[base] = File(path).read_text().strip()
+            secret = File(path).read_text().strip()
         except (OSError, UnicodeDecodeError) as error:
             if _may_be_anothers(base, found):
                 continue
             raise ConfigError(name, f"cannot be read: {error}") from None
+        if not secret:
+            raise ConfigError(name, "names an empty file; without the variable there is no such secret")
+        found[base] = secret
     return found
 
 
@@ -201,7 +204,10 @@ def _timeouts(draft: Draft, environ: Mapping[str, str]) -> None:
 def _keys(draft: Draft, environ: Mapping[str, str]) -> None:
     """`name=key,…` or plain keys; a plain one is named by its digest, so that names do not move when one is removed."""
     names: set[str] = set()
-    for each in known.commas(environ.get(API_KEYS, "")):
+    keys = known.commas(environ.get(API_KEYS, ""))
+    if API_KEYS in environ and not keys:
+        raise ConfigError(API_KEYS, "has no key in it; without the variable there are no keys")
+    for each in keys:
         name, sign, key = each.partition("=")
         if not sign:
             name, key = f"key-{sha256(b'name of ' + each.encode(errors='surrogateescape')).hexdigest()[:8]}", each

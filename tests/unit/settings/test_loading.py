@@ -172,13 +172,15 @@ def test_openrouter_is_told_who_we_are(empty: Path) -> None:
 
 def test_secrets_may_come_from_files(empty: Path, tmp_path: Path) -> None:
     (tmp_path / "key").write_text("from-file\n")
-    names = ["OPENAI_API_KEY_FILE", "SIGNALBOX_API_KEYS_FILE", "SIGNALBOX__METRICS__KEY_FILE"]
+    (tmp_path / "other").write_text("another\n")
+    names = ["OPENAI_API_KEY_FILE", "SIGNALBOX_API_KEYS_FILE"]
+    files = dict.fromkeys(names, str(tmp_path / "key")) | {"SIGNALBOX__METRICS__KEY_FILE": str(tmp_path / "other")}
 
-    settings = load(empty, dict.fromkeys(names, str(tmp_path / "key"))).settings
+    settings = load(empty, files).settings
 
     assert settings.providers["openai"].api_key == "from-file"
     assert [row.key for row in settings.keys.values()] == ["from-file"]
-    assert settings.metrics.key == "from-file"
+    assert settings.metrics.key == "another"
 
 
 def test_a_secret_given_twice_is_refused(empty: Path, tmp_path: Path) -> None:
