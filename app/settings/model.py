@@ -2,6 +2,7 @@
 
 import re
 from typing import Annotated, Literal
+from urllib.parse import unquote
 
 from msgspec import Meta, field
 from msgspec.structs import replace
@@ -265,7 +266,11 @@ class Settings(Section, frozen=True):
         found += [
             value for each in self.providers.values() for name, value in each.headers.items() if name not in TOLD_TO_ALL
         ]
-        found += [password for each in self.providers.values() for password in passwords_of(each.proxy)]
+        found += [
+            password
+            for each in self.providers.values()
+            for password in (*passwords_of(each.proxy), *passwords_of(each.base_url))
+        ]
         found += [each.key for each in self.keys.values()]
         found += [*self.telemetry.headers.values(), *passwords_of(self.telemetry.endpoint)]
         found += [self.cache.url, *passwords_of(self.cache.url), self.cache.hmac_key, self.metrics.key]
@@ -274,10 +279,11 @@ class Settings(Section, frozen=True):
 
 
 def passwords_of(url: str) -> list[str]:
-    """The passwords in a URL, as they are written there: before the host, or as Redis' `password=` and Sentinel's."""
+    """The passwords in a URL, as written and as meant: before the host, or as Redis' `password=` and Sentinel's."""
     credentials, at, _ = url.rpartition("@")
     found = [credentials.rpartition(":")[2]] if at else []
-    return found + re.findall(r"[?&](?:sentinel_)?password=([^&#]*)", url)
+    found += re.findall(r"[?&](?:sentinel_)?password=([^&#]*)", url)
+    return [*found, *(meant for each in found if (meant := unquote(each)) != each)]
 
 
 def style_of(log: LogSettings, *, terminal: bool) -> Literal["json", "console"]:

@@ -24,7 +24,10 @@ class RedisAddress(Struct, frozen=True):
 
 def redis_address(url: str) -> RedisAddress:
     """Raises ValueError in a sentence, without what may be secret, for what is none."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # whose sentence may quote the password
+        raise ValueError(f"must be {FORMS}") from None
     scheme, _, kind = parts.scheme.partition("+")
     if parts.scheme == "unix":
         if not parts.path.startswith("/") or parts.path == "/":

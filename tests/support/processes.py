@@ -94,6 +94,22 @@ def provider_process() -> Iterator[ProviderProcess]:
             process.terminate()
 
 
+def told(directory: Path, command: str, made: str, variables: Mapping[str, str]) -> str:
+    """The exit status of a command and what it says on both its ways out; `made` is its configuration file."""
+    (directory / "signalbox.yaml").write_text(made)
+    clean = {"PATH": os.environ["PATH"], "HOME": str(directory), "PYTHONPATH": str(ROOT)} | dict(variables)
+    ended = subprocess.run(
+        [sys.executable, "-m", "app", command, "--config", "signalbox.yaml"],
+        cwd=directory,
+        env=clean,
+        capture_output=True,
+        text=True,
+        timeout=3 * PATIENCE_SECONDS,
+        check=False,
+    )
+    return f"{ended.returncode} {ended.stdout}{ended.stderr}"
+
+
 class GatewayProcess:
     """`signalbox serve` as users start it; `client` is a plain HTTP client at its address."""
 
