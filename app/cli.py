@@ -75,7 +75,7 @@ def serve(
         _fail(str(error))
     except OSError as error:
         _fail(f"cannot write the log file {settings.log.file}: {error.strerror or error}")
-    logs.configure(settings.log, writer=writer)
+    logs.configure(settings.log, writer=writer, clean=container.redact())
     logs.loaded(settings, file=loaded.file, notices=loaded.notices)
     click.echo(banner(settings, notices=loaded.notices), err=True)
     try:

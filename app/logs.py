@@ -8,7 +8,7 @@ import logging
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -27,8 +27,11 @@ CHATTY = ("httpx", "httpcore")
 logger = logging.getLogger("signalbox.server")
 
 
-def configure(settings: LogSettings, *, writer: LineWriter) -> None:
-    """For the whole process, once, before anything is served; at its end the last lines are waited for."""
+def configure(settings: LogSettings, *, writer: LineWriter, clean: Callable[[str], str] = str) -> None:
+    """For the whole process, once, before anything is served; at its end the last lines are waited for.
+
+    `clean` takes our secrets out of lines: an exception may quote an address, or a header.
+    """
     style = style_of(settings, terminal=sys.stdout.isatty())
     shared: list[structlog.typing.Processor] = [
         structlog.stdlib.add_log_level,
@@ -42,7 +45,7 @@ def configure(settings: LogSettings, *, writer: LineWriter) -> None:
         structlog.processors.format_exc_info,
         render,
     ]
-    handler = _Handler(writer, render)
+    handler = _Handler(writer, render, clean)
     handler.setFormatter(structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=last))
     logging.getLogger().handlers = [handler]
     _set_levels(getattr(logging, settings.level.upper()))
@@ -87,17 +90,30 @@ def _set_levels(level: int) -> None:
 class _Handler(logging.Handler):
     """Hands each line to the writer; one that cannot be made is replaced by what can be said of it."""
 
-    def __init__(self, writer: LineWriter, render: Render) -> None:
+    def __init__(self, writer: LineWriter, render: Render, clean: Callable[[str], str]) -> None:
         super().__init__()
+        self._clean = clean
         self._writer = writer
         self._render = render
 
     def emit(self, record: logging.LogRecord) -> None:
+        if record.levelno >= logging.WARNING and not self._is_worth_a_line(record):
+            return
         try:
-            line = self.format(record)
+            line = self._clean(self.format(record))
         except Exception as error:  # noqa: BLE001 - whatever a library's arguments do, its caller is not hurt
-            line = self._render(None, "", _basics(record, error))
+            line = self._clean(self._render(None, "", _basics(record, error)))
         self._writer.write(line.encode("utf-8", "backslashreplace") + b"\n")
+
+    def _is_worth_a_line(self, record: logging.LogRecord) -> bool:
+        """What fails at every call is told a hundred times a second, and then how often it was not."""
+        said: Any = record.msg  # structlog's is a mapping
+        held = self._writer.sparing.takes(f"{record.name} {said.get('event') if isinstance(said, dict) else said}")
+        if held and isinstance(said, dict):
+            record.msg = said | {"left_out": held}
+        elif held:
+            record.left_out = held
+        return held is not None
 
 
 def _basics(record: logging.LogRecord, error: Exception) -> dict[str, Any]:

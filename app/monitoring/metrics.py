@@ -54,6 +54,7 @@ class Metrics:
         self.in_flight: Callable[[], int] = int
         self.connections: Callable[[], int] = int
         self.lines_dropped: Callable[[], int] = int
+        self.lines_held: Callable[[], int] = int
         self.spans_exported: Callable[[], int] = int
         self.spans_dropped: Callable[[], int] = int
         """Set by who knows: requests being answered, sockets open, log lines lost, spans."""
@@ -126,6 +127,9 @@ class Metrics:
     def _itself(self) -> Iterable[Reading]:
         yield Reading(
             "llm_log_lines_dropped_total", "Log lines that could not be written", self.lines_dropped(), "counter"
+        )
+        yield Reading(
+            "llm_log_lines_held_total", "Log lines beyond a hundred a second of a kind", self.lines_held(), "counter"
         )
         yield Reading("llm_spans_exported_total", "Spans a collector took", self.spans_exported(), "counter")
         yield Reading(

@@ -58,6 +58,7 @@ def _metrics(  # noqa: PLR0913 - whom it asks
     )
     metrics.lines_dropped = lambda: writer.lost
     metrics.tally.add_source(StandingReadings(standings, list(rows)))
+    metrics.lines_held = lambda: writer.sparing.held
     custom.join(metrics.tally)
     metrics.before_reading.append(partial(custom.join, metrics.tally))
     return metrics

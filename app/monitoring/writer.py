@@ -8,6 +8,7 @@ from contextlib import suppress
 from queue import SimpleQueue
 
 from app.monitoring.lines import LinesLostError, Sink
+from app.monitoring.sparing import Sparing
 
 MOST_WAITING = 8 * 1024 * 1024
 PATIENCE_SECONDS = 2.0
@@ -26,6 +27,8 @@ class LineWriter:
     """
 
     def __init__(self, sink: Sink) -> None:
+        self.sparing = Sparing()
+        """Of lines that others can make us write, asked before they are made."""
         self._sink = sink
         self._lock = threading.RLock()  # a signal's handler may log while its thread is in here
         self._queue: Queue = SimpleQueue()

@@ -189,6 +189,7 @@ def _itself() -> Section:
             [
                 (rate("llm_metric_overflows_total", by="family"), "overflow of {{family}}"),
                 (rate("llm_log_lines_dropped_total"), "log lines dropped"),
+                (rate("llm_log_lines_held_total"), "log lines held back"),
                 (rate("llm_statsd_timings_dropped_total"), "times not sent to statsd"),
             ],
             "Label values counted as other, log lines nobody took in time, times that waited too long.",

@@ -16,7 +16,11 @@ from app import logs
 from app.monitoring.lines import WholeLines
 from app.monitoring.writer import LineWriter
 from app.settings import LogSettings
-logs.configure(LogSettings(level="{level}", format="{style}"), writer=LineWriter(WholeLines(io.FileIO(1, "wb"))))
+logs.configure(
+    LogSettings(level="{level}", format="{style}"),
+    writer=LineWriter(WholeLines(io.FileIO(1, "wb"))),
+    clean=lambda line: line.replace("sk-of-ours", "***"),
+)
 """
 
 
@@ -155,6 +159,31 @@ except ValueError:
 
 
 def test_the_last_words_of_a_process_are_waited_for() -> None:
-    done = process("for number in range(20_000): logging.getLogger('x').warning('%d', number)")
+    done = process("for number in range(20_000): logging.getLogger('x').info('%d', number)")
 
     assert [json.loads(line)["event"] for line in done.stdout.splitlines()] == [str(n) for n in range(20_000)]
+
+
+def test_what_fails_all_the_time_has_a_hundred_lines_a_second_and_none_of_our_secrets() -> None:
+    script = """
+import time
+time.sleep(1 - time.monotonic() % 1)
+for number in range(500):
+    structlog.get_logger("x").error("failed", number=number, key="sk-of-ours")
+    logging.getLogger("x").warning("%d is odd", number)
+try:
+    raise ValueError("http://me:sk-of-ours@host")
+except ValueError:
+    logging.getLogger("x").exception("other")
+time.sleep(1.05 - time.monotonic() % 1)
+structlog.get_logger("x").error("failed", number=-1)
+logging.getLogger("x").warning("%d is odd", -1)
+"""
+    lines = lines_of(script)
+
+    of_one, of_other = ([line for line in lines if end in line["event"]] for end in ("failed", "odd"))
+    for found in (of_one, of_other):
+        assert 100 < len(found) < 500
+        assert len(found) + sum(line.get("left_out", 0) for line in found) == 501
+    assert [line for line in lines if "sk-of-ours" in str(line)] == []
+    assert any("http://me:***@host" in line.get("exception", "") for line in lines)
