@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run http2 otel test faults fuzz fuzz-api catalogue check bench bench-peers budget scrape dashboards soak soak-faults chaos bench-reliability fix lock clean
+.PHONY: help run http2 otel test faults fuzz fuzz-api catalogue check audit sbom bench bench-peers budget scrape dashboards soak soak-faults chaos bench-reliability fix lock clean
 VENV ?= .venv
 BIN := $(VENV)/bin
 RUN := $(VENV)/.run.stamp
@@ -34,11 +34,19 @@ fuzz-api: $(DEV)  ## our own description against a real gateway, five minutes wi
 catalogue: $(DEV)  ## write docs/faults.md anew from tests/faults
 	@$(BIN)/python -m scripts.catalogue
 
-check: $(DEV)  ## format, lint, types, architecture
+check: $(DEV)  ## format, lint, types, architecture, known-bad versions
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m scripts.audit
+
+audit: $(DEV)  ## whether a lock file has a version that requirements/advisories.toml warns of
+	@$(BIN)/python -m scripts.audit
+
+sbom: $(DEV)  ## write build/sbom.json: what an installation is made of, as CycloneDX
+	@mkdir -p build
+	@$(BIN)/python -m scripts.sbom requirements/run.lock >build/sbom.json
 
 bench: $(RUN)  ## measure Signalbox in a few minutes; ARGS="--seconds 0.3 --rounds 1" for less
 	@$(BIN)/python -m benchmarks $(ARGS)
