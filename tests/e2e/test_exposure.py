@@ -47,26 +47,3 @@ def test_details_of_health_are_not_public_there(exposed: GatewayProcess) -> None
 
     assert public.json().keys() == {"status", "timestamp"}
     assert "version" in full.json()
-
-
-@pytest.mark.parametrize(
-    "headers",
-    [{}, {"authorization": "Bearer sk-wrong"}, {"authorization": f"Basic {METRICS_KEY}"}],
-    ids=["none", "wrong", "basic"],
-)
-def test_metrics_are_not_public_there(exposed: GatewayProcess, headers: dict[str, str]) -> None:
-    response = exposed.client.get("/metrics", headers=headers)
-
-    check_refusal(response, AUTHENTICATION)
-    assert response.headers["www-authenticate"] == "Bearer"
-    assert "llm_" not in response.text
-
-
-@pytest.mark.parametrize(
-    "headers", [{"authorization": f"Bearer {METRICS_KEY}"}, {"x-api-key": KEY}], ids=["own", "any"]
-)
-def test_metrics_are_shown_to_their_own_key_and_to_any_other(exposed: GatewayProcess, headers: dict[str, str]) -> None:
-    response = exposed.client.get("/metrics", headers=headers)
-
-    assert response.status_code == 200
-    assert "llm_build_info" in response.text
