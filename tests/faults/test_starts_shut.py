@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from litestar.testing import AsyncTestClient
+from structlog.testing import capture_logs
 
 from app.container import Container
 from app.domain.errors import AuthenticationError
@@ -112,8 +113,10 @@ class Breaking(KeyService):
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize("failure", [RuntimeError(KEY), TimeoutError(), KeyError("table")])
-@pytest.mark.parametrize("sent", [KEY, "sk-wrong", ""])
+@pytest.mark.parametrize(
+    ("sent", "failure"),
+    [(KEY, RuntimeError(KEY)), (KEY, TimeoutError()), ("sk-wrong", KeyError("table")), ("", RuntimeError())],
+)
 async def test_A_10_a_lock_that_breaks_stays_shut(sent: str, failure: Exception) -> None:
     """Whatever looks keys up raises, with a right key, a wrong one and none.
 
@@ -126,13 +129,17 @@ async def test_A_10_a_lock_that_breaks_stays_shut(sent: str, failure: Exception)
     headers = {"host": "gateway.test", "authorization": f"Bearer {sent}"}
     async with AsyncTestClient(create_app(container)) as client:
         keys.failure = failure
-        answers = [
-            await client.post(CHAT, content=question("demo"), headers=headers),
-            await client.get("/v1/models", headers=headers),
-            await client.get("/metrics", headers=headers),
-            await client.get("/health", headers=headers),
-        ]
+        with capture_logs() as lines:  # as they are: made for people they take seconds
+            answers = [
+                await client.post(CHAT, content=question("demo"), headers=headers),
+                await client.get("/v1/models", headers=headers),
+                await client.get("/metrics", headers=headers),
+                await client.get("/health", headers=headers),
+            ]
 
+    said = [line["event"] for line in lines if line["log_level"] == "error"]
+    assert len(said) >= len(answers)
+    assert {*said} == {"unhandled error"}
     for answer in answers:
         assert (answer.status_code, answer.headers["x-signalbox-error"]) == (500, "internal")
         assert answer.json()["error"]["code"] == "internal_error"
