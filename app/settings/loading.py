@@ -190,7 +190,7 @@ def masked(path: tuple[str, ...], value: Any) -> str:
     text = msgspec.json.encode(value).decode() if not isinstance(value, str) else value
     if not value:
         return text or '""'
-    if path[-1] in {"api_key", "hmac_key", "key"} or "headers" in path:
+    if path[-1] in {"api_key", "hmac_key", "key", "tls_key_password"} or "headers" in path:
         return "***"
     if path[:2] == ("health", "checks") and path[-1] == "url":  # whoever knows the path of a hook may call it
         return re.sub(r"(//[^/?#]*)[/?#].+", r"\1/***", text)

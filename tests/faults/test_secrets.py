@@ -9,6 +9,8 @@ import httpx
 import msgspec
 import pytest
 import redis
+import trustme
+from cryptography.hazmat.primitives import serialization
 
 from tests.support.canary import leaks, secret
 from tests.support.collector import Collector, collector
@@ -36,7 +38,7 @@ OURS = {
         *("caller-in-config", "caller-in-environment", "metrics-in-file"),
         *("provider-by-variable", "provider-in-file", "provider-header", "provider-in-config"),
         *("user-of-provider", "user-of-tls", "user-of-proxy", "user-of-telemetry", "telemetry-header"),
-        *("redis", "path-of-check", "query-of-check"),
+        *("redis", "path-of-check", "query-of-check", "password-of-tls", "seal"),
     )
 }
 CALLERS = {name: secret(name) for name in ("guess", "second-header", "cookie", "query", "prompt", "garbled")}
@@ -82,7 +84,7 @@ def config(provider: ProviderProcess, receiver: Collector, agent: Agent, redis_u
         "providers": {name: row | {"timeouts": FAST} for name, row in rows.items()},
         "retry": {"max_retries": 0},
         "keys": {"alice": {"key": OURS["caller-in-config"]}},
-        "cache": {"url": redis_url, "timeout_seconds": 1},
+        "cache": {"url": redis_url, "timeout_seconds": 1, "hmac_key": OURS["seal"]},
         "health": {"public_details": False, "interval_seconds": 1, "checks": {"hook": {"url": hook}}},
         "telemetry": {
             "endpoint": collected,
@@ -227,9 +229,16 @@ def test_M_07_the_settings_in_force_are_shown_without_secrets(
     Happens: all settings are printed, no part of a secret is.
     Seen: `***`.
     """
+    identity, password = trustme.CA().issue_cert("127.0.0.1"), OURS["password-of-tls"].encode()
+    identity.cert_chain_pems[0].write_to_path(tmp_path / "certificate")
+    key = serialization.load_pem_private_key(identity.private_key_pem.bytes(), None)
+    how = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.BestAvailableEncryption(password)
+    (tmp_path / "key").write_bytes(key.private_bytes(*how))
+    tls = {"tls_certificate": str(tmp_path / "certificate"), "tls_key": str(tmp_path / "key")}
     with Agent() as agent:
         made = config(provider, receiver, agent, f"redis://:{OURS['redis']}@127.0.0.1/0?password={OURS['redis']}", 9)
 
+    made["server"] |= tls | {"tls_key_password": password.decode()}
     said = told(tmp_path, "check", msgspec.yaml.encode(made).decode(), environ(provider, tmp_path))
 
     assert said.startswith("0 ")
