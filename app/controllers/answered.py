@@ -53,13 +53,13 @@ _EVERYWHERE = {
     408: "It did not arrive in time",
     413: "Its body is too large",
     414: "Its address is too long",
+    429: "Too many wrong keys came from its address; or the provider wants less",
     431: "Its head is too large",
     500: "Our fault",
     503: "Too much at once, or nobody to ask now",
 }
 _ASKING_PROVIDERS = {
     404: "Nobody has the model",
-    429: "The provider wants less",
     502: "The provider failed",
     504: "The provider is late; or only-if-cached, and nothing is stored",
 }

@@ -27,7 +27,12 @@ def keyed_gateway(directory: Path) -> Iterator[GatewayProcess]:
     """One key, and a provider that answers whatever it is asked."""
     with provider_process() as provider:
         row = {"base_url": provider.base_url("primary"), "api_key": "sk-provider-secret-0123456789"}
-        with gateway_process(directory, {"providers": {"primary": row}, "keys": {"alice": {"key": KEY}}}) as gateway:
+        config = {
+            "providers": {"primary": row},
+            "keys": {"alice": {"key": KEY}},
+            "server": {"wrong_keys_per_minute": 0},
+        }
+        with gateway_process(directory, config) as gateway:
             yield gateway
 
 
