@@ -83,6 +83,7 @@ def config(provider: ProviderProcess, receiver: Collector, agent: Agent, redis_u
         "server": {"drain_seconds": 0.5},
         "providers": {name: row | {"timeouts": FAST} for name, row in rows.items()},
         "retry": {"max_retries": 0},
+        "breaker": {"failures": 0},  # each is to be asked, whatever the ones before did
         "keys": {"alice": {"key": OURS["caller-in-config"]}},
         "cache": {"url": redis_url, "timeout_seconds": 1, "hmac_key": OURS["seal"]},
         "health": {"public_details": False, "interval_seconds": 1, "checks": {"hook": {"url": hook}}},
