@@ -15,7 +15,7 @@ from app.domain.upstream_errors import UpstreamMalformedError, UpstreamTimeoutEr
 from app.providers.upstream.base import DEFAULT_LIMITS, LINGER_SECONDS, Answer, Headers, Limits, Load
 from app.providers.upstream.inflating import ENCODINGS, IDENTITY, Inflater, InflatingError
 from app.providers.upstream.lanes import ElsewhereError, Lane, Lanes
-from app.providers.upstream.line import Line, WatchedBackend, current_line
+from app.providers.upstream.line import Line, WatchedBackend, current_line, drop_if_more_came
 from app.providers.upstream.tls import tls_context
 from app.providers.upstream.translation import FAULTS, StaleError, in_our_words
 
@@ -93,10 +93,9 @@ class HttpxUpstream:
             exchange = await asked()
         except StaleError:
             exchange = await asked(again=True)
-        if exchange.packed_unknown:
+        if exchange.fault:
             exchange.close()
-            message = f"{self.provider}'s answer is packed in a way we did not ask for"
-            raise UpstreamMalformedError(message, provider=self.provider)
+            raise UpstreamMalformedError(f"{self.provider}'s answer {exchange.fault}", provider=self.provider)
         return exchange
 
     async def _asked(  # noqa: PLR0913, PLR0917 - of one request
@@ -200,12 +199,14 @@ class HttpxExchange:
         self.headers: Headers = response.headers.raw
         self.connecting = line.connecting or 0.0
         encoding = response.headers.get("content-encoding", "").strip().lower().encode()
-        self.packed_unknown = encoding not in IDENTITY | ENCODINGS
+        self.fault = "" if encoding in IDENTITY | ENCODINGS else "is packed in a way we did not ask for"
+        if "content-length" in response.headers and "transfer-encoding" in response.headers:
+            self.fault = "is not HTTP"  # RFC 9112 §6.3: perhaps an attempt at splitting it in two
         self._inflater = Inflater(upstream.limits.answer_bytes) if encoding in ENCODINGS else None
         self._response = response
         self._line = line
         line.waiting = False
-        self._pieces: AsyncIterator[bytes] = response.aiter_raw()
+        self._pieces: AsyncIterator[bytes] = aiter(response.stream)  # type: ignore[arg-type] # a client's is asynchronous
         self._reading: asyncio.Task[bytes] | None = None
         self._upstream = upstream
         self._due = due
@@ -259,6 +260,10 @@ class HttpxExchange:
                 plain = piece if self._inflater is None else self._inflater.feed(piece)
                 if plain:
                     return plain
+            if not self._response.is_closed:
+                if not self._line.number:
+                    drop_if_more_came(self._response)
+                await self._response.aclose()
         if self._inflater is not None and not self._inflater.ended:
             raise InflatingError("it has no end")
         return b""

@@ -20,12 +20,14 @@ class Inflater:
         self._left = limit
 
     def feed(self, piece: bytes) -> bytes:
-        """What `piece` stands for; raises InflatingError."""
+        """What `piece` stands for; raises InflatingError, also for what follows the end: zlib would keep all of it."""
         try:
             plain = self._inflate.decompress(piece, self._left + 1)
         except zlib.error as error:
             raise InflatingError(str(error)) from None
         self._left -= len(plain)
+        if self._inflate.unused_data:
+            raise InflatingError("it goes on behind its end")
         if self._left < 0:
             raise InflatingError("it grows beyond the limit")
         return plain

@@ -15,6 +15,7 @@ from contextvars import ContextVar
 from typing import Any
 
 import httpcore
+import httpx
 
 from app.providers.upstream.frames import NOTHING, Frames
 from app.providers.upstream.lanes import Lane
@@ -254,3 +255,12 @@ def _looked_at(task: asyncio.Task[bytes]) -> None:
     """Nobody may read any more, and then nobody asks how it ended."""
     if not task.cancelled():
         task.exception()
+
+
+def drop_if_more_came(response: httpx.Response) -> None:
+    """What stands behind an answer h11 would give the next question. Told of a failure, httpcore keeps nothing."""
+    stream: Any = response.stream
+    # neither httpx nor httpcore offers another way to it; a test watches this one
+    connection = stream._stream._httpcore_stream._stream._connection  # noqa: SLF001 - as said above
+    if connection._h11_state.trailing_data[0]:  # noqa: SLF001 - as said above
+        connection._h11_state.send_failed()  # noqa: SLF001 - as said above
