@@ -39,11 +39,11 @@ class Origin:
 
 
 @asynccontextmanager
-async def origin(tls: ssl.SSLContext | None = None) -> AsyncIterator[Origin]:
-    """On a free port; with `tls` it speaks https."""
+async def origin(tls: ssl.SSLContext | None = None, *, host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[Origin]:
+    """On a free port, unless one is named; with `tls` it speaks https."""
     made = Origin()
-    server = await asyncio.start_server(made.serve, "127.0.0.1", 0, ssl=tls)
-    made.url = f"http{'s' if tls else ''}://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1/"
+    server = await asyncio.start_server(made.serve, host, port, ssl=tls)
+    made.url = f"http{'s' if tls else ''}://{host}:{server.sockets[0].getsockname()[1]}/v1/"
     try:
         yield made
     finally:

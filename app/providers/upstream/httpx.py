@@ -16,6 +16,7 @@ from app.providers.upstream.base import DEFAULT_LIMITS, LINGER_SECONDS, Answer, 
 from app.providers.upstream.inflating import ENCODINGS, IDENTITY, Inflater, InflatingError
 from app.providers.upstream.lanes import ElsewhereError, Lane, Lanes
 from app.providers.upstream.line import Line, WatchedBackend, current_line, drop_if_more_came
+from app.providers.upstream.resolving import Resolver
 from app.providers.upstream.tls import tls_context
 from app.providers.upstream.translation import FAULTS, StaleError, in_our_words
 
@@ -36,6 +37,7 @@ class HttpxUpstream:
         tls: ssl.SSLContext | None = None,
         proxy: str = "",
         http2: bool = False,
+        resolver: Resolver | None = None,
     ) -> None:
         """With `http2` the context is told so by httpcore: it must be nobody else's, who may not speak it."""
         self.provider = provider
@@ -47,6 +49,7 @@ class HttpxUpstream:
         self._waiting = 0
         self._refused = 0
         kept = httpx.Limits(max_keepalive_connections=limits.connections, keepalive_expiry=limits.keep_idle)
+        names = resolver or Resolver()
         verify = (tls or tls_context()) if base_url.startswith("https:") else ssl.create_default_context()
 
         def transport_of(lane: Lane) -> httpx.AsyncHTTPTransport:
@@ -54,7 +57,7 @@ class HttpxUpstream:
                 limits=kept, trust_env=False, proxy=proxy or None, verify=verify, http2=http2
             )
             pool = made._pool  # noqa: SLF001 - httpx offers no other way to its sockets; a contract test watches it
-            pool._network_backend = WatchedBackend(pool._network_backend, lane)  # noqa: SLF001 - as above
+            pool._network_backend = WatchedBackend(pool._network_backend, lane, names)  # noqa: SLF001 - as above
             return made
 
         self._lanes = Lanes(transport_of, http2=http2, keep_idle=limits.keep_idle)

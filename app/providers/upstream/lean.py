@@ -12,6 +12,7 @@ from app.domain.errors import QueueTimeoutError
 from app.domain.upstream_errors import UpstreamConnectError, UpstreamTimeoutError, unreached
 from app.providers.upstream.base import DEFAULT_LIMITS, Answer, Limits, Load
 from app.providers.upstream.connection import Connection, StaleError
+from app.providers.upstream.resolving import Resolver
 from app.providers.upstream.tls import tls_context
 
 SWEEP_SECONDS = 0.1
@@ -24,7 +25,7 @@ class LeanUpstream:
     connection, and costs a request nothing but writing it down.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what a client is made of
         self,
         *,
         provider: str,
@@ -32,6 +33,7 @@ class LeanUpstream:
         headers: Mapping[str, str],
         limits: Limits = DEFAULT_LIMITS,
         tls: ssl.SSLContext | None = None,
+        resolver: Resolver | None = None,
     ) -> None:
         self.provider = provider
         self.limits = limits
@@ -40,6 +42,7 @@ class LeanUpstream:
         self._host = url.hostname or ""
         self._port = url.port or (443 if url.scheme == "https" else 80)
         self._tls = (tls or tls_context()) if url.scheme == "https" else None
+        self._resolver = resolver or Resolver()
         self._prefix = quote(url.path.rstrip("/"), safe="/%:@!$&'()*+,;=~-._")
         fixed = {"host": url.netloc.rpartition("@")[2], "accept-encoding": "identity", **headers}
         self._fixed = "".join(f"{name}: {value}\r\n" for name, value in fixed.items())
@@ -135,10 +138,8 @@ class LeanUpstream:
     async def _opened(self) -> Connection:
         self._opening += 1
         try:
-            async with asyncio.timeout(self.limits.connect):
-                transport, connection = await self.loop.create_connection(
-                    lambda: Connection(self), self._host, self._port, ssl=self._tls
-                )
+            connected = self._resolver.connected(self._host, self.limits.connect, self._connected)
+            transport, connection = await connected
         except TimeoutError:
             raise unreached(
                 UpstreamTimeoutError(f"no connection to {self.provider} in time", provider=self.provider)
@@ -159,6 +160,15 @@ class LeanUpstream:
             self._sweeping = True
             self.loop.call_later(SWEEP_SECONDS, self._sweep)
         return connection
+
+    async def _connected(self, address: str) -> tuple[asyncio.Transport, Connection]:
+        name = self._host if self._tls else None
+        made = await self.loop.create_connection(
+            lambda: Connection(self), address, self._port, ssl=self._tls, server_hostname=name
+        )
+        if made[0].is_closing():  # it was lost at once, and nobody would tell us again
+            raise ConnectionResetError("closed as soon as it was open")
+        return made
 
     async def _told(self) -> None:
         turn = self.loop.create_future()

@@ -19,6 +19,9 @@ import httpx
 
 from app.providers.upstream.frames import NOTHING, Frames
 from app.providers.upstream.lanes import Lane
+from app.providers.upstream.resolving import Resolver
+
+NEVER = 1e9
 
 
 class UploadCutError(BaseException):
@@ -226,9 +229,10 @@ class SharedStream(WatchedStream):
 
 
 class WatchedBackend(httpcore.AsyncNetworkBackend):
-    def __init__(self, backend: httpcore.AsyncNetworkBackend, lane: Lane) -> None:
+    def __init__(self, backend: httpcore.AsyncNetworkBackend, lane: Lane, resolver: Resolver) -> None:
         self._backend = backend
         self._lane = lane
+        self._resolver = resolver
 
     async def connect_tcp(
         self,
@@ -240,15 +244,32 @@ class WatchedBackend(httpcore.AsyncNetworkBackend):
     ) -> httpcore.AsyncNetworkStream:
         if self._lane.unreachable is not None:
             raise self._lane.unreachable
+
+        async def connect(address: str) -> httpcore.AsyncNetworkStream:
+            try:
+                return await self._backend.connect_tcp(address, port, None, local_address, socket_options)
+            except httpcore.ConnectError as error:
+                raise _cause_of(error) from None
+
         try:
-            stream = await self._backend.connect_tcp(host, port, timeout, local_address, socket_options)
-        except Exception as error:
-            self._lane.failed(error)
-            raise
+            stream = await self._resolver.connected(host, timeout or NEVER, connect)
+        except OSError as error:
+            kind = httpcore.ConnectTimeout if isinstance(error, TimeoutError) else httpcore.ConnectError
+            failed = kind(error.strerror or str(error))
+            self._lane.failed(failed)
+            raise failed from error
         return WatchedStream(stream, self._lane)
 
     async def sleep(self, seconds: float) -> None:
         await self._backend.sleep(seconds)
+
+
+def _cause_of(error: BaseException) -> OSError:
+    """What the system said, beneath what httpcore and anyio made of it."""
+    cause = error.__cause__
+    while cause is not None and isinstance(cause.__cause__, OSError):
+        cause = cause.__cause__
+    return cause if isinstance(cause, OSError) else OSError(str(error))
 
 
 def _looked_at(task: asyncio.Task[bytes]) -> None:

@@ -38,7 +38,8 @@ def in_our_words(
         return UpstreamMalformedError(f"{provider}'s answer is not HTTP", provider=provider)
     for kind, ours, message in _WORDS:
         if isinstance(error, kind):
-            failed = ours(message.format(provider), provider=provider)
+            detail = str(error) if kind is httpx.ConnectError else ""
+            failed = ours(message.format(provider), provider=provider, detail=detail)
             return unreached(failed) if kind is not httpx.TimeoutException else failed
     if reading:
         return UpstreamTruncatedError(f"{provider} hung up in mid-answer", provider=provider)
