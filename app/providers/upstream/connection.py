@@ -15,7 +15,7 @@ from app.domain.upstream_errors import (
 from app.providers.upstream.base import LINGER_SECONDS, Headers, Limits
 from app.providers.upstream.inflating import ENCODINGS, IDENTITY, Inflater, InflatingError
 
-HIGH_WATER = 256 * 1024
+HIGH_WATER = 64 * 1024
 HEAD_BYTES = 64 * 1024
 NEVER = math.inf
 

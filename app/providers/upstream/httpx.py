@@ -164,7 +164,8 @@ class HttpxUpstream:
             self.left(line)
 
     async def _let_go_of(self, response: httpx.Response, line: Line) -> None:
-        await ended(line, self.keep(asyncio.create_task(read_away(line, response.aiter_raw()))))
+        if line.number:
+            await ended(line, self.keep(asyncio.create_task(read_away(line, response.aiter_raw()))))
         await response.aclose()
 
     def left(self, line: Line) -> None:
@@ -284,7 +285,8 @@ class HttpxExchange:
                 await ended(self._line, reading)
                 with suppress(*FAULTS, httpx.StreamError, InflatingError):
                     await reading
-            await ended(self._line, asyncio.create_task(read_away(self._line, self._pieces)))
+            if self._line.number:
+                await ended(self._line, asyncio.create_task(read_away(self._line, self._pieces)))
             await self._response.aclose()
         finally:
             self._released()
