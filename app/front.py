@@ -18,6 +18,7 @@ from app.cycle import Cycle, target_of
 from app.domain.errors import GatewayError, InvalidRequestError, RequestTimeoutError
 from app.heads import DEFAULT_LIMITS, FrontLimits
 from app.parting import NEVER, Parting
+from app.stall import Flow
 from app.sweep import watch
 
 
@@ -55,6 +56,7 @@ class Front(Parting):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn does
         super().connection_made(transport)
+        self.flow: Flow = Flow(transport, self.limits.stall_seconds)
         self._await_head()
         if len(self.connections) > self.limits.connections:
             transport.abort()

@@ -29,13 +29,14 @@ Headers = Sequence[tuple[bytes, bytes]]
 
 
 class FrontLimits(Struct, frozen=True):
-    """Seconds a client has for its head and for its body; bytes of a head and of its address, and fields.
+    """Seconds a client has for its head, its body, and to take some of what waits; bytes of a head and of its address.
 
-    Of `connections` beyond these nothing is read.
+    Fields are counted. Of `connections` beyond these nothing is read.
     """
 
     head_seconds: float = 5.0
     body_seconds: float = 30.0
+    stall_seconds: float = 60.0
     head_bytes: int = 32 * 1024
     head_fields: int = 100
     url_bytes: int = 8 * 1024

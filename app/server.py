@@ -50,24 +50,15 @@ def serve(container: Container, listener: socket.socket, aside: socket.socket | 
     """
     settings = container.settings().server
     tls = tls_context(settings)
-    files = allow_files(settings.max_in_flight)
     metrics, journal = container.monitoring.metrics(), container.monitoring.journal()
 
     def refused(error: GatewayError, request_id: str) -> None:
         metrics.answers.refused("other", UNREAD, error.status_code, error.word)
         journal.refused(request_id=request_id, route=UNREAD, status_code=error.status_code, word=error.word)
 
-    limits = FrontLimits(
-        head_seconds=settings.header_seconds,
-        body_seconds=settings.body_seconds,
-        head_bytes=settings.max_header_bytes,
-        head_fields=settings.max_header_fields,
-        url_bytes=settings.max_url_bytes,
-        connections=files - files // 4,
-    )
     configured = partial(
         uvicorn.Config,
-        http=partial(Front, limits=limits, refused=refused),  # type: ignore[arg-type] # called as a class
+        http=partial(Front, limits=_limits(settings), refused=refused),  # type: ignore[arg-type] # called as a class
         ws="none",
         lifespan="on",
         log_config=None,
@@ -83,6 +74,19 @@ def serve(container: Container, listener: socket.socket, aside: socket.socket | 
         server.aside = configured(app.aside()), aside
     metrics.connections = lambda: len(server.server_state.connections)
     server.run(sockets=[listener])
+
+
+def _limits(settings: ServerSettings) -> FrontLimits:
+    files = allow_files(settings.max_in_flight)
+    return FrontLimits(
+        head_seconds=settings.header_seconds,
+        body_seconds=settings.body_seconds,
+        stall_seconds=settings.write_stall_seconds,
+        head_bytes=settings.max_header_bytes,
+        head_fields=settings.max_header_fields,
+        url_bytes=settings.max_url_bytes,
+        connections=files - files // 4,
+    )
 
 
 def allow_files(in_flight: int) -> int:

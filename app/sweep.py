@@ -1,7 +1,7 @@
 """One timer for the deadlines of all connections, as long as there are any."""
 
 import asyncio
-import math
+from typing import Any
 from weakref import WeakSet
 
 from uvicorn.server import ServerState
@@ -12,7 +12,10 @@ _swept: WeakSet[ServerState] = WeakSet()
 
 
 def watch(state: ServerState, loop: asyncio.AbstractEventLoop) -> None:
-    """Have every connection of this server that has a `due` on the loop's clock expire, at most half a second late."""
+    """Have every connection of this server that has a `due` on the loop's clock expire, at most half a second late.
+
+    Its `flow` is asked as often whether its client has stalled.
+    """
     if state not in _swept:
         _swept.add(state)
         loop.call_later(SECONDS, _sweep, state, loop)
@@ -20,9 +23,12 @@ def watch(state: ServerState, loop: asyncio.AbstractEventLoop) -> None:
 
 def _sweep(state: ServerState, loop: asyncio.AbstractEventLoop) -> None:
     now = loop.time()
-    for connection in list(state.connections):
-        if getattr(connection, "due", math.inf) <= now:
-            connection.expire()  # type: ignore[union-attr] # ours, as it has a `due`
+    for connection in list[Any](state.connections):
+        if (due := getattr(connection, "due", None)) is None:  # not one of ours
+            continue
+        connection.flow.cut_if_stalled(now)
+        if due <= now:
+            connection.expire()
     if state.connections:
         loop.call_later(SECONDS, _sweep, state, loop)
     else:

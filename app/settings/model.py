@@ -32,6 +32,7 @@ class ServerSettings(Section, frozen=True):
     """Requests that are being answered; beyond it 503, but not for health and metrics."""
     header_seconds: Seconds = 5
     body_seconds: Seconds = 30
+    write_stall_seconds: Seconds = 60
     keep_alive_seconds: Seconds = 75
     drain_seconds: Annotated[float, Meta(ge=0)] = 30
     drain_delay_seconds: Annotated[float, Meta(ge=0)] = 0

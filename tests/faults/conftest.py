@@ -1,3 +1,5 @@
-from tests.e2e.conftest import directory, model, provider
+"""The gateways of the end-to-end tests, with each upstream client."""
 
-__all__ = ["directory", "model", "provider"]
+from tests.e2e.conftest import directory, gateway, model, provider
+
+__all__ = ["directory", "gateway", "model", "provider"]

@@ -38,7 +38,7 @@ class ProviderProcess:
         self._client.post(f"/_script/{quote(model, safe='')}", content=json.dumps(answers)).raise_for_status()
 
     def seen(self, model: str) -> dict[str, Any]:
-        """`requests` (method, path, headers, body) and `left`, how often a caller hung up in mid-answer."""
+        """`requests` (method, path, headers, body), `left` (how often a caller hung up in mid-answer), `sent`."""
         return self._client.get(f"/_seen/{quote(model, safe='')}").json()
 
     def open(self, model: str) -> None:

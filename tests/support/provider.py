@@ -25,6 +25,8 @@ class Seen:
         self.requests: list[dict[str, Any]] = []
         self.left = 0
         """Connections that were closed while an answer was under way."""
+        self.sent = 0
+        """Bytes of answers the other side's system has taken."""
         self.opened = asyncio.Event()
 
 
@@ -64,7 +66,7 @@ async def answer(request: dict[str, Any], reader: asyncio.StreamReader, writer: 
         return True
     if path.startswith("/_seen/"):
         asked = seen[path.removeprefix("/_seen/")]
-        writer.write(whole({"requests": asked.requests, "left": asked.left}))
+        writer.write(whole({"requests": asked.requests, "left": asked.left, "sent": asked.sent}))
         return True
     row, *_ = path.strip("/").split("/")
     listing = path.endswith(("/models", "/api/version"))
@@ -91,7 +93,7 @@ async def play(
             if "gate" in step:
                 await passed(asked.opened, gone)
             else:
-                await take(step, gone, writer)
+                await take(step, asked, gone, writer)
             if gone.done():
                 asked.left += 1
                 return False
@@ -110,20 +112,25 @@ async def passed(gate: asyncio.Event, gone: asyncio.Task[bytes]) -> None:
     opening.cancel()
 
 
-async def take(step: dict[str, Any], gone: asyncio.Task[bytes], writer: asyncio.StreamWriter) -> None:
+async def take(step: dict[str, Any], asked: Seen, gone: asyncio.Task[bytes], writer: asyncio.StreamWriter) -> None:
     match step:
         case {"send": data}:
-            writer.write(base64.b64decode(data))
-            await writer.drain()
+            await written(base64.b64decode(data), asked, writer)
         case {"sleep": seconds}:
             await asyncio.wait([gone], timeout=seconds)
         case {"repeat": data, "every": seconds}:
+            again = base64.b64decode(data)
             while not gone.done():
-                writer.write(base64.b64decode(data))
-                await writer.drain()
+                await written(again, asked, writer)
                 await asyncio.wait([gone], timeout=seconds)
         case {"hang": _}:
             await gone
+
+
+async def written(data: bytes, asked: Seen, writer: asyncio.StreamWriter) -> None:
+    writer.write(data)
+    await writer.drain()
+    asked.sent += len(data)
 
 
 async def well(request: dict[str, Any], model: str, row: str, writer: asyncio.StreamWriter) -> bool:

@@ -47,8 +47,8 @@ def last_error(response: httpx.Response) -> dict[str, Any]:
     return error
 
 
-def eventually(holds: Callable[[], object], what: str) -> None:
-    deadline = time.monotonic() + PATIENCE_SECONDS
+def eventually(holds: Callable[[], object], what: str, *, patience: float = PATIENCE_SECONDS) -> None:
+    deadline = time.monotonic() + patience
     while not holds():
         assert time.monotonic() < deadline, f"not in time: {what}"
         time.sleep(0.02)
