@@ -54,13 +54,7 @@ FAULTS = {
     "504": Fault(refusal("504 Gateway Timeout"), 504, "upstream_timeout"),
     "529": Fault(refusal("529 Overloaded"), 502, "upstream_error", tries=3),
     "301": Fault(answer(b"", status="301 Moved", headers={"location": "/elsewhere"}), 502, "upstream_malformed"),
-    "307": Fault(answer(b"", status="307 Moved", headers={"location": "/elsewhere"}), 502, "upstream_malformed"),
-    "html with 200": Fault(answer(b"<html>hello</html>", headers=HTML), 502, "upstream_malformed"),
     "html with 500": Fault(answer(b"<html>", status="500 Oops", headers=HTML), 502, "upstream_error", tries=3),
-    "half a JSON": Fault(answer(b'{"choices":[{"mess'), 502, "upstream_malformed"),
-    "nothing": Fault(answer(b""), 502, "upstream_malformed"),
-    "no UTF-8": Fault(answer(b'{"choices":[{"text":"\xff"}]}'), 502, "upstream_malformed"),
-    "depth": Fault(answer(b'{"choices":[{}],"a":' + b"[" * 50_000), 502, "upstream_malformed"),
     "cut in mid-answer": Fault(
         [send(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n{"), CLOSE], 502, "upstream_truncated"
     ),
@@ -68,14 +62,11 @@ FAULTS = {
     "error 429 with 200": Fault(answer({"error": {"code": 429, "message": "slow"}}), 429, "upstream_rate_limited"),
     "error 403 with 200": Fault(answer({"error": {"code": 403, "message": "flagged"}}), 502, "upstream_auth"),
     "error 502 with 200": Fault(answer({"error": {"code": 502, "message": "down"}}), 502, "upstream_error"),
-    "no choice": Fault(answer({"choices": []}), 502, "upstream_empty"),
-    "no choices": Fault(answer({"object": "chat.completion"}), 502, "upstream_malformed"),
     "choices null": Fault(answer({"choices": None}), 502, "upstream_malformed"),
     "gzip": Fault(answer(GZIP, headers={"content-encoding": "gzip"}), 502, "upstream_malformed"),
     "no HTTP": Fault([send(b"220 mail.example.com ESMTP\r\n\r\n"), CLOSE], 502, "upstream_malformed"),
     "too long, as it says": Fault(long_answer(f"content-length: {64 * MIB}"), 502, "upstream_malformed"),
     "too long, unsaid": Fault(long_answer("connection: close"), 502, "upstream_malformed"),
-    "no first byte": Fault([HANG], 504, "upstream_timeout"),
     "silent in mid-answer": Fault(
         [send(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n{"), HANG], 504, "upstream_timeout"
     ),
@@ -213,21 +204,6 @@ def test_a_date_to_come_back_at_is_told_in_seconds(
 
     assert_failed(response, 429, "upstream_rate_limited")
     assert 3500 < int(response.headers["retry-after"]) <= 3600
-
-
-@pytest.mark.parametrize("status", ["400 Bad", "404 Not Found", "429 Slow", "500 Oops", "504 Late", "200 OK"])
-def test_our_key_in_a_providers_text_is_not_passed_on(
-    gateway: GatewayProcess, provider: ProviderProcess, model: str, status: str
-) -> None:
-    text = f"the key {PROVIDER_KEY} may not"
-    said = {"message": text, "type": text, "code": text, "param": text}
-    provider.script(model, refusal(status, **said))
-
-    response = gateway.chat(f"primary/{model}")
-
-    assert response.json()["error"]["message"] == "the key *** may not"
-    assert PROVIDER_KEY not in f"{response.text}{response.headers}"
-    assert PROVIDER_KEY not in gateway.log_text()
 
 
 def test_a_connection_closed_between_two_calls_is_not_noticed(
