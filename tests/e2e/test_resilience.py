@@ -165,59 +165,6 @@ def left_by_its_caller(gateway: GatewayProcess, request_id: str) -> bool:
     )
 
 
-@pytest.mark.parametrize(
-    ("streamed", "steps"),
-    [
-        (False, [HANG]),
-        (False, [send(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n{"), HANG]),
-        (True, [HANG]),
-        (True, stream(HANG)),
-    ],
-    ids=["JSON", "JSON in mid-answer", "stream", "stream before its first event"],
-)
-def test_a_caller_who_leaves_before_the_answer_ends_the_upstream_call(
-    resilient: GatewayProcess, provider: ProviderProcess, model: str, *, streamed: bool, steps: list[Any]
-) -> None:
-    provider.script(model, steps)
-    gone = resilient.metric("llm_requests_total", provider="patient", status="error")
-
-    with ask_and_wait(resilient, {"model": f"patient/{model}", "stream": streamed}, request_id=model):
-        eventually(lambda: provider.seen(model)["requests"], "the provider is asked")
-
-    eventually(lambda: provider.seen(model)["left"] == 1, "the provider is hung up on")
-    assert left_by_its_caller(resilient, model)
-    assert resilient.metric("llm_requests_total", provider="patient", status="error") == gone + 1
-    assert len(provider.seen(model)["requests"]) == 1
-
-
-@pytest.mark.parametrize("length", [100_000, 300_000, 1_000_000])
-def test_a_caller_who_leaves_is_noticed_however_long_the_question(
-    resilient: GatewayProcess, provider: ProviderProcess, model: str, length: int
-) -> None:
-    provider.script(model, [HANG])
-    body = {"model": f"patient/{model}", "messages": [{"role": "user", "content": "x" * length}]}
-
-    with ask_and_wait(resilient, body, request_id=model):
-        eventually(lambda: provider.seen(model)["requests"], "the provider is asked")
-
-    eventually(lambda: provider.seen(model)["left"] == 1, "the provider is hung up on")
-
-
-@pytest.mark.parametrize("step", [HANG, NEVER], ids=["silent", "talking"])
-def test_a_caller_who_leaves_in_mid_stream_ends_the_upstream_call(
-    resilient: GatewayProcess, provider: ProviderProcess, model: str, step: dict[str, Any]
-) -> None:
-    provider.script(model, stream(FIRST, step))
-
-    with ask_and_wait(resilient, {"model": f"patient/{model}", "stream": True}, request_id=model) as caller:
-        said = b""
-        while FIRST not in said:
-            said += caller.recv(65536)
-
-    eventually(lambda: provider.seen(model)["left"] == 1, "the provider is hung up on")
-    assert left_by_its_caller(resilient, model)
-
-
 def test_a_caller_who_leaves_between_two_attempts_is_not_asked_for_again(
     resilient: GatewayProcess, provider: ProviderProcess, model: str
 ) -> None:

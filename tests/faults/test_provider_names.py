@@ -63,7 +63,7 @@ async def test_U_18_a_resolver_that_is_silent(kind: str) -> None:
 
     Happens: each call is 504 `upstream_timeout` when `timeouts.connect` is over. One thread waits for the resolver
     however many call; the event loop and the lookups of other providers go on meanwhile.
-    Seen: `llm_provider_errors_total{error_type="upstream_timeout"}`; `signalbox_event_loop_lag_seconds` stays flat.
+    Seen: `llm_provider_errors_total{error_type="upstream_timeout"}`; `llm_event_loop_lag_seconds` stays flat.
     """
     answering = threading.Event()
     asked: list[str] = []
