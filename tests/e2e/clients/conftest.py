@@ -9,11 +9,12 @@ from tests.support.processes import GatewayProcess, ProviderProcess, gateway_pro
 
 @pytest.fixture(scope="session")
 def keyed(provider: ProviderProcess, tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
-    """A gateway that wants `CALLER_KEY` and tries nothing twice, so that what is tried again the client tries again."""
+    """A gateway that wants `CALLER_KEY`, tries nothing twice and leaves nobody alone: the client tries again."""
     config = {
         "keys": {"tester": {"key": CALLER_KEY}},
         "providers": {"primary": {"base_url": provider.base_url("primary"), "api_key": PROVIDER_KEY, "timeouts": FAST}},
         "retry": {"max_retries": 0},
+        "breaker": {"failures": 0},
     }
     with gateway_process(tmp_path_factory.mktemp("keyed"), config) as process:
         yield process

@@ -33,6 +33,7 @@ def outer(provider: ProviderProcess, tmp_path_factory: pytest.TempPathFactory) -
             },
             "routes": {"either": ["portkey:either-far", "direct:either-near"]},
             "retry": {"max_retries": 0},
+            "breaker": {"failures": 0},
         }
         with gateway_process(tmp_path_factory.mktemp("outer"), config) as process:
             yield process

@@ -27,7 +27,7 @@ def outer(keyed: GatewayProcess, tmp_path_factory: pytest.TempPathFactory) -> It
         name: {"base_url": f"{keyed.url}/v1", "api_key": key, "timeouts": SLOWER, "prefix_only": True}
         for name, key in (("inner", CALLER_KEY), ("stranger", "sk-wrong"))
     }
-    config = {"providers": rows, "retry": {"max_retries": 0}}
+    config = {"providers": rows, "retry": {"max_retries": 0}, "breaker": {"failures": 0}}
     with gateway_process(tmp_path_factory.mktemp("outer"), config) as process:
         yield process
 
