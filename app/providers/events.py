@@ -79,7 +79,7 @@ class EventCutter:
         self._rest = b""
         if rest.endswith(b"\n\n"):
             return self._cleaned(rest)
-        if rest.strip() in _DONE:
+        if rest.strip(b"\n").strip(b" \t") in _DONE:
             self.done = True
         elif not self.done:
             self._rest = rest.strip(b"\n")

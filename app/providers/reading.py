@@ -14,6 +14,7 @@ from app.providers.events import ERROR, FINISH_REASON, USAGE, payloads, telling,
 
 MOST_TOKENS = 10**12
 MOST_DOLLARS = 10**9
+UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """In nano dollars it still fits into the 64 bits that a stored answer has for it."""
 
 
@@ -67,7 +68,7 @@ class AnswerReader:
                 reply.complete = True
                 return reply
             document = _decode(body)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        except UNREADABLE:
             raise UpstreamMalformedError(f"{self._provider}'s answer is not JSON", provider=self._provider) from None
         if _is_there(document.error):
             raise self._errors.from_body(body)
@@ -99,7 +100,7 @@ class AnswerReader:
         for payload in payloads(event):
             try:
                 document = _decode(payload)
-            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            except UNREADABLE:
                 continue
             if _is_there(document.error):
                 return self._errors.from_body(payload)
@@ -122,7 +123,7 @@ def usage_of(raw: Raw) -> TokenUsage:
     """What a provider says it used; what cannot be true is brought to what can."""
     try:
         said = _decode_usage(raw) if _is_there(raw) else None
-    except (msgspec.DecodeError, RecursionError):
+    except UNREADABLE:
         said = _field_by_field(raw)
     return _believable(said)
 
@@ -154,11 +155,11 @@ def _field_by_field(raw: Raw) -> _Usage | None:
     """One odd field does not cost the others."""
     try:
         fields = _decode_fields(raw)
-    except (msgspec.DecodeError, RecursionError):
+    except UNREADABLE:
         return None
     said = _Usage()
     for name in said.__struct_fields__:
-        with suppress(msgspec.DecodeError, RecursionError):
+        with suppress(*UNREADABLE):
             setattr(said, name, _decode_number(fields.get(name, Raw(b"null"))))
     return said
 

@@ -38,7 +38,7 @@ def plain(stream: bytes) -> tuple[list[list[bytes]], bool]:
             return found, True
         if lines := [line for line in block if not line.startswith(b":")]:
             found.append(lines)
-    return found, len(rest) == 1 and rest[0].strip() in DONE
+    return found, len(rest) == 1 and rest[0].strip(b" \t") in DONE
 
 
 def fed(stream: list[bytes]) -> tuple[bytes, EventCutter]:
