@@ -13,6 +13,18 @@ class ConfigError(Exception):
         super().__init__(f"{path}: {message}" + (f" (from {origin})" if origin else ""))
         self.path = path
         self.message = message
+        self.origin = origin
+
+    def placed(self, draft: "Draft") -> "ConfigError":
+        """The same with where it came from, as far as the path tells."""
+        if self.origin:
+            return self
+        known = {".".join(each): each for each in draft.origins}
+        pieces = self.path.split(".")
+        for end in range(len(pieces), 0, -1):
+            if (path := known.get(".".join(pieces[:end]))) is not None:
+                return ConfigError(self.path, self.message, origin=draft.origin_of(path))
+        return self
 
 
 class Draft:
@@ -20,6 +32,8 @@ class Draft:
         self.tree: dict[str, Any] = {}
         self.origins: dict[Path, str] = {}
         self.notices: list[str] = []
+        self.lines: dict[Path, int] = {}
+        """Where in the file a path stands; what came from elsewhere since has none."""
 
     def put(self, path: Path, value: Any, origin: str) -> None:
         """Set one value; what stood there before is forgotten."""
@@ -33,6 +47,8 @@ class Draft:
                 raise ConfigError(".".join(path[: depth + 1]), "is a value and has no settings below it", origin=origin)
         section[leaf] = value
         self.origins[path] = origin
+        if path in self.lines and origin.startswith("environment "):
+            del self.lines[path]
 
     def merge(self, values: Mapping[str, Any], origin: str, *, under: Path = ()) -> None:
         for key, value in values.items():
@@ -57,10 +73,12 @@ class Draft:
         return next((name for name in self.rows(section) if folded(name) == folded(written)), "")
 
     def origin_of(self, path: Path) -> str:
-        """Where the value at `path`, or the nearest one around it, came from."""
+        """Where the value at `path`, or the nearest one around it, came from; of a file the line too."""
+        line = next((self.lines[path[:end]] for end in range(len(path), 0, -1) if path[:end] in self.lines), 0)
         while path:
             if path in self.origins:
-                return self.origins[path]
+                origin = self.origins[path]
+                return f"{origin}:{line}" if line and not origin.startswith("environment ") else origin
             path = path[:-1]
         return "default"
 

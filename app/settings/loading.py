@@ -15,6 +15,7 @@ from app.settings.checking import check
 from app.settings.draft import ConfigError, Draft, leaves
 from app.settings.environment import CONFIG, read_into, with_files_read
 from app.settings.model import Settings
+from app.settings.reading import Contents, read, shared_secrets
 from app.settings.types import Secret
 
 DEFAULT_FILE = Path("config/signalbox.yaml")
@@ -29,6 +30,7 @@ class Loaded(Struct, frozen=True):
     origins: dict[str, str]
     notices: list[str]
     file: Path | None
+    contents: Contents | None = None
 
 
 def load(config: Path | None = None, environ: Mapping[str, str] = os.environ) -> Loaded:
@@ -42,11 +44,22 @@ def load(config: Path | None = None, environ: Mapping[str, str] = os.environ) ->
     file = config or (Path(variables[CONFIG]) if CONFIG in variables else None)
     if file is None and DEFAULT_FILE.exists():
         file = DEFAULT_FILE
+    contents = None
     if file is not None:
-        try:
-            draft.merge(_expanded(_read(file), variables), str(file))
-        except RecursionError:
-            raise ConfigError(str(file), "is nested too deeply, or an alias in it holds itself") from None
+        contents = read(file)
+        draft.lines = contents.lines
+        draft.merge(_expanded(contents.values, variables, draft), str(file))
+        if shared := shared_secrets(file, contents.values):
+            draft.notice(f"everybody on this machine can read {file}, and secrets stand in it: {', '.join(shared)}")
+    try:
+        settings = _checked(draft, variables)
+    except ConfigError as error:
+        raise error.placed(draft) from None
+    origins = {".".join(path): origin for path, origin in draft.origins.items()}
+    return Loaded(settings, origins, draft.notices, file, contents)
+
+
+def _checked(draft: Draft, variables: Mapping[str, str]) -> Settings:
     read_into(draft, variables)
     _complete(draft)
     settings = Settings(**{name: _section(draft, name, kind) for name, kind in _sections() if name in draft.tree})
@@ -57,33 +70,20 @@ def load(config: Path | None = None, environ: Mapping[str, str] = os.environ) ->
         hint = f"; did you mean {near[0]}?" if near else ""
         raise ConfigError(path, f"is no section of the configuration{hint}", origin=_around(draft, path))
     check(settings, draft)
-    return Loaded(settings, {".".join(path): origin for path, origin in draft.origins.items()}, draft.notices, file)
+    return settings
 
 
-def _read(file: Path) -> Mapping[str, Any]:
-    try:
-        decoded = msgspec.yaml.decode(file.read_bytes())
-    except OSError as error:
-        raise ConfigError(str(file), f"cannot be read: {error.strerror}") from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(str(file), f"is not YAML: {error}") from None
-    if decoded is None:
-        return {}
-    if not isinstance(decoded, Mapping):
-        raise ConfigError(str(file), "must hold a mapping of sections")
-    return decoded
-
-
-def _expanded(value: Any, variables: Mapping[str, str]) -> Any:
+def _expanded(value: Any, variables: Mapping[str, str], draft: Draft, path: tuple[str, ...] = ()) -> Any:
     """`${NAME}` and `${NAME:-otherwise}`, where that is the whole value."""
     match value:
         case dict():
-            return {key: _expanded(each, variables) for key, each in value.items()}
+            return {key: _expanded(each, variables, draft, (*path, str(key))) for key, each in value.items()}
         case list():
-            return [_expanded(each, variables) for each in value]
+            return [_expanded(each, variables, draft, (*path, str(at))) for at, each in enumerate(value)]
         case str() if written := _variable(value):
             if written[1] not in variables and written[2] is None:
-                raise ConfigError(value, "names a variable that is not set")
+                origin = f"{'.'.join(path)}, line {draft.lines[path]}" if path in draft.lines else ".".join(path)
+                raise ConfigError(value, "names a variable that is not set", origin=origin)
             return variables.get(written[1], written[2])
     return value
 
