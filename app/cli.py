@@ -5,8 +5,10 @@ import platform
 import socket
 import ssl
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import SplitResult, urlsplit
 
 import msgspec
@@ -18,17 +20,24 @@ from app.settings import (
     Loaded,
     ServerSettings,
     Settings,
+    check_exposure,
     effective,
-    is_loopback,
     load,
     local_address,
 )
+
+if TYPE_CHECKING:
+    from app.container import Container
+    from app.monitoring.writer import LineWriter
 
 CONFIG = click.option(
     "--config",
     type=click.Path(path_type=Path, dir_okay=False),
     help="The configuration file; else SIGNALBOX_CONFIG, else config/signalbox.yaml where there is one.",
 )
+
+CALLS_WERE_CUT = 3
+"""The exit status of a stop that could not wait for all calls; 1 is a start that failed, 2 a wrong command line."""
 
 LEVELS = ["debug", "info", "warning", "error", "critical"]
 
@@ -56,32 +65,34 @@ def serve(
     log_level: str | None,
     insecure_allow_unauthenticated: bool,  # noqa: FBT001 - click passes it by name
 ) -> None:
-    """Start the gateway; SIGTERM and Ctrl-C let running calls end."""
-    loaded = _load(config)
-    settings = _with_flags(loaded.settings, host, port, log_level, insecure_allow_unauthenticated)
-    _check_exposure(settings)
+    """Start the gateway; SIGTERM and Ctrl-C let running calls end, SIGHUP reads the configuration again.
+
+    Exit status: 0 when all calls had ended at the stop, 3 when some were cut, 1 when it could not start.
+    """
+
+    def read() -> Loaded:
+        found = load(config)
+        wanted = _with_flags(found.settings, host, port, log_level, insecure_allow_unauthenticated)
+        return msgspec.structs.replace(found, settings=wanted)
+
+    loaded = _read(read)
+    _check_exposure(loaded.settings)
 
     from app import logs  # noqa: PLC0415 - the other commands are quicker without the server
     from app.banner import banner  # noqa: PLC0415 - the other commands need not wait for it
     from app.container import Container  # noqa: PLC0415 - the other commands need not wait for it
-    from app.server import serve  # noqa: PLC0415 - the other commands need not wait for it
+    from app.server import Source, serve  # noqa: PLC0415 - the other commands need not wait for it
 
-    settings, listener, aside = _listening(settings)
+    settings, listener, aside = _listening(loaded.settings)
     container = Container(settings=settings)
-    try:
-        container.monitoring.custom()
-        writer = container.monitoring.writer()
-    except ConfigError as error:  # a plugin's
-        _fail(str(error))
-    except OSError as error:
-        _fail(f"cannot write the log file {settings.log.file}: {error.strerror or error}")
-    logs.configure(settings.log, writer=writer, clean=container.redact())
+    logs.configure(settings.log, writer=_writer(container, settings), clean=container.redact())
     logs.loaded(settings, file=loaded.file, notices=loaded.notices)
     click.echo(banner(settings, notices=loaded.notices), err=True)
     try:
-        serve(container, listener, aside)
+        ended_well = serve(container, listener, aside, Source(loaded, read))
     except ConfigError as error:
         _fail(str(error))
+    sys.exit(0 if ended_well else CALLS_WERE_CUT)
 
 
 @main.command()
@@ -147,10 +158,26 @@ def _connection(parts: SplitResult, timeout: float, *, trusting: bool) -> http.c
 
 
 def _load(config: Path | None) -> Loaded:
+    return _read(partial(load, config))
+
+
+def _read(read: Callable[[], Loaded]) -> Loaded:
     try:
-        return load(config)
+        return read()
     except ConfigError as error:
         _fail(str(error))
+
+
+def _writer(container: "Container", settings: Settings) -> "LineWriter":
+    """Where the log goes; a plugin's metrics are asked for too, since they may be wrong."""
+    try:
+        container.monitoring.custom()
+        writer: LineWriter = container.monitoring.writer()
+    except ConfigError as error:
+        _fail(str(error))
+    except OSError as error:
+        _fail(f"cannot write the log file {settings.log.file}: {error.strerror or error}")
+    return writer
 
 
 def _with_flags(
@@ -190,19 +217,10 @@ def _listening(settings: Settings) -> tuple[Settings, socket.socket, socket.sock
 
 
 def _check_exposure(settings: Settings) -> None:
-    server = settings.server
-    if not (settings.keys or is_loopback(server.host) or server.insecure_allow_unauthenticated):
-        _fail(
-            f"refusing to listen on {server.host} without API keys: everybody who reaches it could spend your money. "
-            "Set SIGNALBOX_API_KEYS=name=key, or listen on 127.0.0.1, or pass --insecure-allow-unauthenticated."
-        )
-    aside, metrics = settings.aside, settings.metrics
-    asked_for = metrics.public or metrics.key or settings.keys or server.insecure_allow_unauthenticated
-    if aside is not None and not (asked_for or is_loopback(aside.host)):
-        _fail(
-            f"refusing to serve metrics on {aside.host} without a key. "
-            "Set metrics.key, or metrics.host to 127.0.0.1, or metrics.public to true."
-        )
+    try:
+        check_exposure(settings)
+    except ConfigError as error:
+        _fail(str(error))
 
 
 def _fail(message: str) -> NoReturn:

@@ -2,7 +2,13 @@
 
 Everything is a Singleton built by a plain constructor. No async resources: one of them turns
 every provider that depends on it async. What must be closed is listed in `closeables`.
+
+Other settings mean another container (`successor`), in which what lives as long as the process is `KEPT` from the one
+before. `hand_over` lets the rest go on from what it knew.
 """
+
+from collections.abc import Callable
+from typing import Any
 
 from dependency_injector import containers
 from dependency_injector import providers as di
@@ -13,9 +19,9 @@ from app.domain.redaction import Redactor
 from app.monitoring.health.module import HealthModule
 from app.monitoring.module import MonitoringModule
 from app.providers.module import ProvidersModule
-from app.providers.upstream.module import UpstreamModule
+from app.providers.upstream.module import UpstreamModule, recipe_of
 from app.services.module import ServicesModule
-from app.settings import Settings
+from app.settings import ProviderSettings, Settings
 
 
 def _redactor(settings: Settings) -> Redactor:
@@ -61,6 +67,7 @@ class Container(containers.DeclarativeContainer):
         listings=upstream.listings,
         standings=upstream.standings,
         metrics=monitoring.metrics,
+        configuration=monitoring.configuration,
         version=version,
     )
     services = di.Container(
@@ -75,7 +82,7 @@ class Container(containers.DeclarativeContainer):
         health=health.service,
     )
 
-    # what the plugin runs beside the requests, and what it closes after them, the last one first
+    # what runs beside the requests, and what is closed after them, the last one first
     workers = di.List(cache.backend, upstream.listings, health.service, health.lag, monitoring.statsd)
     closeables = di.List(
         monitoring.journal,
@@ -88,3 +95,96 @@ class Container(containers.DeclarativeContainer):
         monitoring.passed,
         health.service,
     )
+
+
+KEPT = (
+    "cache.backend",
+    "monitoring.configuration",
+    "monitoring.custom",
+    "monitoring.journal",
+    "monitoring.metrics",
+    "monitoring.passed",
+    "monitoring.settled",
+    "monitoring.standing_readings",
+    "monitoring.statsd",
+    "monitoring.telemetry",
+    "monitoring.tracing",
+    "monitoring.writer",
+    "health.history",
+    "health.lag",
+    "health.machine",
+    "services.drain",
+    "upstream.standings",
+)
+"""What goes on as it is, whatever the settings say: it holds what may not be lost, or what a restart alone can change.
+"""
+
+
+def successor(before: Container, settings: Settings) -> Container:
+    """What `settings` mean, beside what runs; building it changes nothing, and may raise whatever is wrong."""
+    after = Container(settings=settings)
+    for path in KEPT:
+        _provider(after, path).override(di.Object(_provider(before, path)()))
+    after.network.before.override(di.Object(before.network.upstreams()))
+    return after
+
+
+def hand_over(before: Container, after: Container) -> None:
+    """From here on `after` is what there is; raises whatever cannot be built, and then nothing has changed."""
+    journal, history, peers = before.monitoring.journal(), before.health.history(), before.monitoring.peers()
+    settings, standings = after.settings(), after.upstream.standings()
+    same = _same(before.settings(), settings)
+    strangers = [name for name in before.settings().providers if not same(f"provider:{name}")]
+    forgotten = [standing for name in strangers if (standing := standings.forget(name)) is not None]
+    try:
+        after.health.service()
+        after.services.llm()
+        after.services.keys()
+    except BaseException:
+        for standing in forgotten:
+            standings.restore(standing)
+        _stand(before)
+        raise
+    standings.configure(settings.breaker, settings.retry)
+    journal.refusals = settings.log.has_calls
+    history.clean = after.redact()
+    peers.update(after.monitoring.peers())
+    after.monitoring.peers.override(di.Object(peers))
+    after.upstream.listings().follow(before.upstream.listings(), same=lambda name: same(f"provider:{name}"))
+    after.health.service().follow(before.health.service(), same=same)
+    _stand(after)
+
+
+def _stand(container: Container) -> None:
+    """Metrics tell of what this one has, and of nothing else."""
+    metrics = container.monitoring.metrics()
+    container.monitoring.standing_readings().names = list(container.settings().providers)
+    metrics.endpoints = container.health.endpoints().readings
+    metrics.providers.only(container.settings().providers)
+    container.health.service().stand()
+
+
+def _same(before: Settings, after: Settings) -> Callable[[str], bool]:
+    """Whether the check of a name looks at the same thing as before."""
+    rows: list[tuple[dict[str, Any], dict[str, Any], str]] = [
+        (before.providers, after.providers, "provider:"),
+        (before.health.checks, after.health.checks, "custom:"),
+    ]
+
+    def same(check: str) -> bool:
+        for old, new, prefix in rows:
+            if check.startswith(prefix):
+                name = check.removeprefix(prefix)
+                return name in old and name in new and _essence(old[name]) == _essence(new[name])
+        return True
+
+    return same
+
+
+def _essence(row: Any) -> object:
+    return recipe_of(row) if isinstance(row, ProviderSettings) else row
+
+
+def _provider(container: Container, path: str) -> Any:
+    module, name = path.split(".")
+    return getattr(getattr(container, module), name)

@@ -22,7 +22,7 @@ from app.settings import LogSettings, Settings, style_of
 
 OURS = ("signalbox", "app")
 UVICORN = ("uvicorn", "uvicorn.error")
-CHATTY = ("httpx", "httpcore")
+CHATTY = ("httpx", "httpcore", "watchfiles")
 
 logger = logging.getLogger("signalbox.server")
 
@@ -48,7 +48,7 @@ def configure(settings: LogSettings, *, writer: LineWriter, clean: Callable[[str
     handler = _Handler(writer, render, clean)
     handler.setFormatter(structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=last))
     logging.getLogger().handlers = [handler]
-    _set_levels(getattr(logging, settings.level.upper()))
+    set_level(settings.level)
     logging.captureWarnings(True)  # noqa: FBT003 - the library's
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
@@ -76,8 +76,9 @@ def loaded(settings: Settings, *, file: Path | None, notices: Sequence[str]) -> 
         logger.warning("configuration", extra={"notice": notice})
 
 
-def _set_levels(level: int) -> None:
+def set_level(wanted: str) -> None:
     """Of others' loggers no debug lines: libraries print headers there, and with them keys."""
+    level = getattr(logging, wanted.upper())
     logging.getLogger().setLevel(max(logging.INFO, level))
     for name in OURS:
         logging.getLogger(name).setLevel(level)

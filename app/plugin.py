@@ -1,8 +1,7 @@
 """Joins the container to Litestar."""
 
-import gc
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from typing import Any
 
 from litestar import Litestar
@@ -10,11 +9,11 @@ from litestar.config.app import AppConfig
 from litestar.di import Provide
 from litestar.plugins import InitPlugin
 
-from app.background import running
 from app.container import Container
 from app.controllers import Listener, check_declared
 from app.controllers.door import Door
 from app.controllers.visitors import Visitors
+from app.life import Life
 from app.settings import is_loopback
 
 
@@ -45,7 +44,7 @@ class ContainerPlugin(InitPlugin):
         app_config.lifespan.append(self._lifespan)
         return app_config
 
-    def _build(self, app: Litestar) -> None:
+    def build(self, app: Litestar) -> None:
         """Everything now: what is misconfigured fails the boot, not a request."""
         services, settings = self._container.services, self._container.settings()
         keys = services.keys()
@@ -76,12 +75,10 @@ class ContainerPlugin(InitPlugin):
     @asynccontextmanager
     async def _lifespan(self, app: Litestar) -> AsyncIterator[None]:
         check_declared(app)
-        self._build(app)
-        async with AsyncExitStack() as stack:
-            for closeable in self._container.closeables():
-                stack.push_async_callback(closeable.aclose)
-            await stack.enter_async_context(running(self._container.workers()))
-            gc.collect()
-            gc.freeze()  # what was built now stays to the end: looking through it again took 20 ms each time
-            gc.set_threshold(10_000, 20, 100)
+        self.build(app)
+        life = app.state.life = Life(self._container)
+        life.begin()
+        try:
             yield
+        finally:
+            await life.end()

@@ -1,31 +1,49 @@
 """Runs the application until it is told to stop, and stops as `Drain` says."""
 
 import asyncio
+import os
+import signal
 import socket
 import ssl
 import sys
+import threading
+from collections.abc import Callable
+from email.utils import formatdate
 from functools import partial
 from types import FrameType
-from typing import Any
+from typing import Any, NamedTuple
 
 import structlog
 import uvicorn
 
+from app.background import Workers
 from app.container import Container
 from app.domain.errors import GatewayError
 from app.front import Front
 from app.heads import FrontLimits
 from app.main import create_server
+from app.reload import Reloader
 from app.services.drain import Drain
-from app.settings import ServerSettings
+from app.settings import Loaded, ServerSettings, Settings
 from app.settings.tls import tls_context
+from app.stacks import tell_stacks
+from app.watching import FileWatch
 
 UNREAD = "unread"
-LAST_WORDS_SECONDS = 5.0
+LAST_WORDS_SECONDS = 1.0
+AT_MOST_SECONDS = 4.5
+LOOK_SECONDS = 0.1
 TLS_GOODBYE_SECONDS = 2.0
 FILES_WANTED = 65_536
 
 logger = structlog.get_logger("signalbox.server")
+
+
+class Source(NamedTuple):
+    """The configuration as it was asked for, and how it is read again."""
+
+    loaded: Loaded
+    read: Callable[[], Loaded]
 
 
 def bound(settings: ServerSettings) -> socket.socket:
@@ -43,10 +61,13 @@ def bound(settings: ServerSettings) -> socket.socket:
     return listener
 
 
-def serve(container: Container, listener: socket.socket, aside: socket.socket | None = None) -> None:
-    """Serve until SIGTERM or SIGINT; returns when all is drained. On `aside` there are metrics and nothing else.
+def serve(
+    container: Container, listener: socket.socket, aside: socket.socket | None = None, source: Source | None = None
+) -> bool:
+    """Serve until SIGTERM or SIGINT; returns when all is drained: whether all calls ended by themselves.
 
-    Raises ConfigError for settings that the application cannot have.
+    On `aside` there are metrics and nothing else; with a `source` the configuration may change. Raises ConfigError for
+    settings that the application cannot have.
     """
     settings = container.settings().server
     tls = tls_context(settings)
@@ -70,10 +91,16 @@ def serve(container: Container, listener: socket.socket, aside: socket.socket | 
     )
     app = create_server(container)
     server = DrainingServer(configured(app), container.services.drain(), settings, tls)
+    beside = None
     if aside is not None:
-        server.aside = configured(app.aside()), aside
+        beside = app.aside()
+        server.aside = configured(beside), aside
+    if source is not None:
+        server.reloader = Reloader(app, beside, *source)
     metrics.connections = lambda: len(server.server_state.connections)
+    tell_stacks()
     server.run(sockets=[listener])
+    return not server.cut
 
 
 def _limits(settings: ServerSettings) -> FrontLimits:
@@ -119,8 +146,13 @@ class DrainingServer(uvicorn.Server):
         self._drain = drain
         self._settings = settings
         self._tls = tls
+        self._workers = Workers()
+        self._has_terminal = _has_terminal()
+        self.cut = False
+        """Calls did not end by themselves."""
         self.aside: tuple[uvicorn.Config, socket.socket] | None = None
         """Another application, and where it listens: its connections and its end are this server's."""
+        self.reloader: Reloader | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup([])  # all but the listening, where uvicorn would set no deadline for TLS
@@ -128,6 +160,8 @@ class DrainingServer(uvicorn.Server):
             await self._listen(self.config, listener)
         if self.aside is not None:
             await self._listen(*self.aside)
+        if self.reloader is not None:
+            self._begin_reloading(self.reloader)
 
     async def _listen(self, config: uvicorn.Config, listener: socket.socket) -> None:
         if not config.loaded:
@@ -142,6 +176,25 @@ class DrainingServer(uvicorn.Server):
         server = await loop.create_server(connected, sock=listener, ssl=self._tls, backlog=config.backlog, **deadlines)
         self.servers.append(server)
 
+    def _begin_reloading(self, reloader: Reloader) -> None:
+        reloader.taken = self._taken
+        self._workers.start(reloader)
+        if reloader.file is not None and self._settings.watch_config:
+            changed = partial(reloader.ask, "a change of the file")
+            self._workers.start(FileWatch(reloader.file, changed, digest=reloader.digest))
+        if hasattr(signal, "SIGHUP"):
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._hung_up, reloader)
+
+    def _hung_up(self, reloader: Reloader) -> None:
+        """Who started it on a terminal and closes that wants it to stop; anybody else wants it to read again."""
+        if self._has_terminal and not _has_terminal():
+            self.handle_exit(signal.SIGHUP, None)
+        else:
+            reloader.ask("SIGHUP")
+
+    def _taken(self, settings: Settings) -> None:
+        self._settings = settings.server
+
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         if self._drain.announced:
             self.force_exit = True
@@ -152,6 +205,8 @@ class DrainingServer(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Listeners stay open while calls run, so that a new one is told 503 and not merely refused."""
+        if self.reloader is not None:
+            self.reloader.stop()
         if running := self._drain.running:
             logger.info(
                 "stopping once running calls have ended; a second signal cuts them",
@@ -160,20 +215,57 @@ class DrainingServer(uvicorn.Server):
             )
         draining = asyncio.create_task(self._drained())
         while not draining.done() and not self.force_exit:
-            await asyncio.wait([draining], timeout=0.1)
+            await asyncio.wait([draining], timeout=LOOK_SECONDS)
+            if self._drain.begun:
+                self._close_idle()
         if not draining.done():
             draining.cancel()
             self._drain.begin()
+        self._limit()
+        if self._drain.running:
+            logger.warning("calls are cut", calls=self._drain.running, by_signal=self.force_exit)
+            self.cut = True
             self._drain.cut()
+            await self._drain.empty(within=LAST_WORDS_SECONDS)
         self.force_exit = False  # what is left is short and must be done: logs are written, connections closed
+        stopping = asyncio.create_task(self._workers.aclose())
+        await asyncio.wait([stopping], timeout=LAST_WORDS_SECONDS)
+        logger.info("stopped", calls_cut=self.cut)
         await super().shutdown(sockets)
-        logger.info("stopped")
 
     async def _drained(self) -> None:
         if self._settings.drain_delay_seconds:
             await asyncio.sleep(self._settings.drain_delay_seconds)
         self._drain.begin()
-        if not await self._drain.empty(within=self._settings.drain_seconds):
-            logger.warning("calls are cut", after_seconds=self._settings.drain_seconds)
-            self._drain.cut()
-            await self._drain.empty(within=LAST_WORDS_SECONDS)
+        await self._drain.empty(within=self._settings.drain_seconds)
+
+    def _close_idle(self) -> None:
+        """Kept connections are closed; those with a request under way are, once it is answered.
+
+        Answers say so: else their callers would send the next request into a connection that is being closed.
+        """
+        now = formatdate(usegmt=True).encode()
+        self.server_state.default_headers = [(b"date", now), (b"connection", b"close")]
+        for connection in list(self.server_state.connections):
+            assert isinstance(connection, Front)
+            cycle = connection.cycle
+            if cycle is not None and not (cycle.response_complete and connection.waiting_for_head):
+                connection.shutdown()
+
+    def _limit(self) -> None:
+        """Whatever hangs now, a disk or a thread, the process is gone in time."""
+
+        def end() -> None:
+            logger.error("the stop hangs; the process ends as it is")
+            os._exit(3)
+
+        timer = threading.Timer(AT_MOST_SECONDS, end)
+        timer.daemon = True
+        timer.start()
+
+
+def _has_terminal() -> bool:
+    try:
+        return sys.stdin is not None and os.isatty(sys.stdin.fileno())
+    except (OSError, ValueError):
+        return False

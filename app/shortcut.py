@@ -28,13 +28,24 @@ class Shortcut:
     """`aliases` has for the operator's own paths those that answer there."""
 
     def __init__(self, app: Litestar, *, aliases: Mapping[str, str]) -> None:
-        self._app = app
-        self._aliases = aliases
         self._door: Door | None = None  # it is built when the application starts
+        self._learn(app, aliases)
+
+    def _learn(self, app: Litestar, aliases: Mapping[str, str]) -> None:
+        self._app = app
+        self.aliases = aliases
         self._cors = app.cors_config is not None
         self._hot = dict(self._hot_routes(app))
         # Litestar gives no template to an answer of 405
         self._plain = {route.path: route.path for route in app.routes if "{" not in route.path}
+
+    @property
+    def app(self) -> Litestar:
+        return self._app
+
+    def become(self, after: "Shortcut") -> None:
+        """Be as `after` from the next request on; the door stays, for it knows who is inside."""
+        self._learn(after.app, after.aliases)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] != "http":
@@ -55,11 +66,11 @@ class Shortcut:
 
     def aside(self) -> "Shortcut":
         """The same application with its metrics and nothing else, for a listener of their own."""
-        return Aside(self._app, aliases=self._aliases)
+        return Aside(self._app, aliases=self.aliases)
 
     async def _walk(self, door: Door, scope: Any, receive: Any, send: Any) -> None:
         begun = time.perf_counter()
-        if known := self._aliases.get(scope["path"].rstrip("/")):
+        if known := self.aliases.get(scope["path"].rstrip("/")):
             scope = {**scope, "path": known}
         served = served_by(scope)
         passage = Passage(begun if served is None else served.arrived, begun, UNMATCHED, scope["method"])
@@ -121,6 +132,9 @@ class Shortcut:
 class Aside(Shortcut):
     def __init__(self, app: Litestar, *, aliases: Mapping[str, str]) -> None:
         super().__init__(app, aliases=aliases)
+
+    def _learn(self, app: Litestar, aliases: Mapping[str, str]) -> None:
+        super()._learn(app, aliases)
         self._hot = {}
         self._plain = {path: path for path in paths_of(app, Policy.METRICS)}
 

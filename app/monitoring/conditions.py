@@ -1,6 +1,6 @@
 """What the checks leave in the metrics."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from functools import partial
 
 from app.cache.base import RedisState
@@ -30,6 +30,10 @@ class HealthMetrics:
 
     def stands(self, check: str, status: CheckStatus) -> None:
         self._status.of(check).value = VALUES[status]
+
+    def only(self, checks: Collection[str]) -> None:
+        """There are no others any more."""
+        self._status.keep(lambda labels: labels[0] in checks)
 
     def turned(self, check: str, status: CheckStatus) -> None:
         self._transitions.of(check, status).value += 1

@@ -36,7 +36,7 @@ class Journal:
     ) -> None:
         self._writer = writer
         self._write = self._as_json if style == "json" else self._for_people
-        self._refusals = refusals
+        self.refusals = refusals
         self._clock = clock
         self._buffer = bytearray()
         self._ended: list[tuple[float, Outcome]] = []
@@ -50,7 +50,7 @@ class Journal:
 
     def refused(self, *, request_id: str, route: str, status_code: int, word: str, trace_id: str = "") -> None:
         """What never became a call: a wrong key, an unreadable body, an unknown path; a hundred a second of a word."""
-        if not self._refusals or (held := self._writer.sparing.takes(word)) is None:
+        if not self.refusals or (held := self._writer.sparing.takes(word)) is None:
             return
         self._write_ended()
         self._write(_Refusal(self._clock(), LEVEL, "refused", word, request_id, route, status_code, trace_id, held))

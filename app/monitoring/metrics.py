@@ -6,7 +6,7 @@ Names follow the guides where one names it, else Prometheus: base units, labels 
 import asyncio
 import time
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from functools import lru_cache
 
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
@@ -57,7 +57,8 @@ class Metrics:
         self.lines_held: Callable[[], int] = int
         self.spans_exported: Callable[[], int] = int
         self.spans_dropped: Callable[[], int] = int
-        """Set by who knows: requests being answered, sockets open, log lines lost, spans."""
+        self.endpoints: Callable[[], Iterable[Reading]] = tuple
+        """Set by who knows: requests being answered, sockets open, log lines lost, spans, providers' addresses."""
         self.before_reading: list[Callable[[], object]] = [self.providers.work_off]
         self.tally.gauge("llm_build_info", "Always 1", "version").of(version).value = 1
         self.tally.add_source(lambda: _cache_sizes(cache()))
@@ -123,6 +124,7 @@ class Metrics:
     def _socket(self) -> Iterable[Reading]:
         yield Reading("http_requests_in_flight", "Requests that are being answered", self.in_flight())
         yield Reading("http_connections", "Open connections of callers", self.connections())
+        yield from self.endpoints()
 
     def _itself(self) -> Iterable[Reading]:
         yield Reading(
@@ -231,6 +233,10 @@ class ProviderMetrics:
 
     def stands(self, provider: str, *, is_up: bool) -> None:
         self._up.of(provider).value = float(is_up)
+
+    def only(self, providers: Collection[str]) -> None:
+        """There are no others any more; what they were asked stays counted."""
+        self._up.keep(lambda labels: labels[0] in providers)
 
     def on_their_way(self) -> int:
         """Calls on their way, wherever they are."""

@@ -12,6 +12,7 @@ from app.cache.base import CacheBackend
 from app.domain.outcome import Outcome
 from app.domain.passage import Passage
 from app.monitoring.backlog import Backlog
+from app.monitoring.configuration import Configuration
 from app.monitoring.custom import CustomMetrics, catalogue
 from app.monitoring.journal import Journal
 from app.monitoring.lines import WholeLines
@@ -22,7 +23,7 @@ from app.monitoring.standings import StandingReadings
 from app.monitoring.statsd.emitter import StatsdEmitter
 from app.monitoring.summary import MetricsSummary
 from app.monitoring.telemetry.genai import GenAIMetrics
-from app.monitoring.telemetry.names import peers_of
+from app.monitoring.telemetry.names import Peer, peers_of
 from app.monitoring.telemetry.sender import Sender
 from app.monitoring.telemetry.tracing import Tracing
 from app.monitoring.writer import LineWriter
@@ -50,15 +51,16 @@ def _metrics(  # noqa: PLR0913 - whom it asks
     settings: MetricsSettings,
     writer: LineWriter,
     custom: CustomMetrics,
-    standings: Standings,
-    rows: Mapping[str, ProviderSettings],
+    standings: StandingReadings,
+    configuration: Configuration,
 ) -> Metrics:
     metrics = Metrics(
         cache=lambda: cache.size, version=version, max_series=settings.max_series, counting=settings.enabled
     )
     metrics.lines_dropped = lambda: writer.lost
-    metrics.tally.add_source(StandingReadings(standings, list(rows)))
     metrics.lines_held = lambda: writer.sparing.held
+    metrics.tally.add_source(standings)
+    metrics.tally.add_source(configuration.readings)
     custom.join(metrics.tally)
     metrics.before_reading.append(partial(custom.join, metrics.tally))
     return metrics
@@ -106,6 +108,10 @@ def _journal(settings: LogSettings, writer: LineWriter) -> Journal:
     return Journal(writer, style=style, refusals=settings.has_calls)
 
 
+def _peers(rows: Mapping[str, ProviderSettings]) -> dict[str, Peer]:
+    return dict(peers_of(rows))
+
+
 class _Closeable(Protocol):
     async def aclose(self) -> None: ...
 
@@ -119,7 +125,7 @@ def _telemetry(  # noqa: PLR0913 - what it is made of
     *,
     settings: TelemetrySettings,
     exposed: MetricsSettings,
-    rows: Mapping[str, ProviderSettings],
+    peers: dict[str, Peer],
     metrics: Metrics,
     passed: Backlog[Passage],
     version: str,
@@ -128,7 +134,6 @@ def _telemetry(  # noqa: PLR0913 - what it is made of
         return _Off()
     from app.monitoring.telemetry.otlp import Otlp  # noqa: PLC0415 - an extra, and 150 ms of the start
 
-    peers = peers_of(rows)
     genai = GenAIMetrics(settings, peers, max_series=exposed.max_series) if settings.metrics else None
     sender = Sender(Otlp(settings, peers, version), genai, settings)
     passed.takers.append(sender.passed)
@@ -146,8 +151,10 @@ class MonitoringModule(containers.DeclarativeContainer):
     rows: di.Dependency[Mapping[str, ProviderSettings]] = di.Dependency()
     standings = di.Dependency(instance_of=Standings)
 
+    configuration = di.Singleton(Configuration)
     custom = di.Singleton(_custom)
     writer = di.Singleton(_writer, log)
+    standing_readings = di.Singleton(StandingReadings, standings, rows)
     metrics = di.Singleton(
         _metrics,
         cache=cache,
@@ -155,8 +162,8 @@ class MonitoringModule(containers.DeclarativeContainer):
         settings=exposed,
         writer=writer,
         custom=custom,
-        standings=standings,
-        rows=rows,
+        standings=standing_readings,
+        configuration=configuration,
     )
     summary = di.Singleton(_summary, metrics, cache, rows)
     settled = di.Singleton(_settled, metrics, exposed)
@@ -164,6 +171,7 @@ class MonitoringModule(containers.DeclarativeContainer):
     statsd = di.Singleton(_statsd, metrics, settled, emitted)
     journal = di.Singleton(_journal, log, writer)
     tracing = di.Singleton(Tracing, otlp)
+    peers = di.Singleton(_peers, rows)
     telemetry = di.Singleton(
-        _telemetry, settings=otlp, exposed=exposed, rows=rows, metrics=metrics, passed=passed, version=version
+        _telemetry, settings=otlp, exposed=exposed, peers=peers, metrics=metrics, passed=passed, version=version
     )

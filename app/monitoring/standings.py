@@ -1,6 +1,6 @@
 """What breakers and retry budgets have come to, looked up when somebody asks: nothing is counted beside them."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from app.monitoring.tally import Reading
 from app.providers.breaker import State
@@ -12,12 +12,13 @@ VALUES = {State.CLOSED: 0.0, State.HALF_OPEN: 1.0, State.OPEN: 2.0}
 class StandingReadings:
     """For a scrape; readings of one name follow each other. Each provider has all of them from the start."""
 
-    def __init__(self, standings: Standings, names: Sequence[str]) -> None:
+    def __init__(self, standings: Standings, names: Iterable[str]) -> None:
         self._standings = standings
-        self._names = names
+        self.names = list(names)
+        """Of the providers there are."""
 
     def __call__(self) -> Iterable[Reading]:
-        each = [self._standings.of(name) for name in self._names]
+        each = [self._standings.of(name) for name in self.names]
         for standing in each:
             for scope, state in zip(SCOPES, standing.states(), strict=True):
                 labels = (("provider", standing.name), ("scope", scope))

@@ -107,6 +107,12 @@ class Family(Generic[Child]):
         """Change its share; children that are there already stay."""
         self._most = max(max_series, 1)
 
+    def keep(self, wanted: Callable[[Labels], bool]) -> None:
+        """Forget the children that are not wanted: what they told of is gone. Whoever holds one holds it in vain."""
+        for labels in [each for each in self.children if not wanted(each)]:
+            del self.children[labels]
+        self.of.cache_clear()
+
     @property
     def series(self) -> int:
         """How many samples it shows."""

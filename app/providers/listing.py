@@ -61,6 +61,16 @@ class ModelListing:
             self.loaded = True
             self._due = self._clock() + FRESH_SECONDS
 
+    async def ended(self) -> None:
+        """The refresh under way is over."""
+        if self._refreshing is not None:
+            await asyncio.wait([self._refreshing])
+
+    def resume(self, before: "ModelListing") -> None:
+        """What the same provider said before goes on to be known."""
+        self.models, self.failure, self.loaded = before.models, before.failure, before.loaded
+        self._due = before._due  # noqa: SLF001 - one of its kind
+
     async def aclose(self) -> None:
         if self._refreshing is not None:
             self._refreshing.cancel()
@@ -75,6 +85,13 @@ class Listings:
 
     def __init__(self, providers: Sequence[Provider]) -> None:
         self.each = [ModelListing(provider) for provider in providers]
+
+    def follow(self, before: "Listings", *, same: Callable[[str], bool]) -> None:
+        """Go on from what `before` knows of the providers that are the `same`."""
+        known = {each.provider.name: each for each in before.each}
+        for each in self.each:
+            if each.provider.name in known and same(each.provider.name):
+                each.resume(known[each.provider.name])
 
     async def run(self) -> None:
         """The worker that has them ready before the first call needs them."""

@@ -216,9 +216,13 @@ class Standings:
         for each in self._each.values():
             each.configure(breaker, retry)
 
-    def forget(self, provider: str) -> None:
-        """Its row has changed or gone: what was known of the old one tells nothing of a new one."""
-        self._each.pop(provider, None)
+    def forget(self, provider: str) -> Standing | None:
+        """Its row has changed or gone: what was known of the old one tells nothing of a new one; it is given back."""
+        return self._each.pop(provider, None)
+
+    def restore(self, standing: Standing) -> None:
+        """It was forgotten too soon."""
+        self._each[standing.name] = standing
 
 
 def _worst(states: Iterable[State]) -> State:

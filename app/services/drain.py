@@ -25,6 +25,10 @@ class Drain:
         self.check()
         self._running.add(task)
 
+    def on_their_way(self) -> list[asyncio.Task]:
+        """The tasks of all calls that run now."""
+        return list(self._running)
+
     @property
     def running(self) -> int:
         """How many calls are on their way."""

@@ -1,7 +1,8 @@
-"""What the operator decides: defaults in the code, then the file, then the environment; read once, never changed."""
+"""What the operator decides: defaults in the code, then the file, then the environment; what was read never changes."""
 
 from app.settings.checking import datagram_address, is_loopback, local_address
 from app.settings.draft import ConfigError
+from app.settings.exposure import check_exposure
 from app.settings.loading import Loaded, effective, load
 from app.settings.model import (
     CacheSettings,
@@ -44,6 +45,7 @@ __all__ = [
     "StatsdSettings",
     "TelemetrySettings",
     "Timeouts",
+    "check_exposure",
     "datagram_address",
     "effective",
     "is_loopback",

@@ -41,6 +41,8 @@ class ServerSettings(Section, frozen=True):
     tls_key_password: Secret = field(default_factory=Secret)
     wrong_keys_per_minute: Annotated[int, Meta(ge=0, le=1_000_000)] = 60
     """From one address; 0: without a limit."""
+    watch_config: bool = True
+    """The file is read again when it changes; SIGHUP has it read in any case."""
     insecure_allow_unauthenticated: bool = False
     """Listening beyond this machine without keys; a flag of the command line only."""
 

@@ -9,7 +9,12 @@ from app.monitoring.tally import Reading
 
 class Endpoints:
     def __init__(self, indicators: Sequence[ProviderIndicator], watches: Mapping[str, ProviderWatch]) -> None:
-        self._rows = [(each, watches[each.provider.name]) for each in indicators if each.provider.endpoint]
+        self._indicators = [each for each in indicators if each.provider.endpoint]
+        self._watches = watches
+
+    @property
+    def _rows(self) -> list[tuple[ProviderIndicator, ProviderWatch]]:
+        return [(each, self._watches[each.provider.name]) for each in self._indicators]
 
     def report(self) -> dict[str, dict[str, str]]:
         """An address that several providers share is in order when all of them are."""

@@ -8,6 +8,7 @@ from dependency_injector import providers as di
 from app.cache.base import CacheBackend
 from app.domain.redaction import Redactor
 from app.monitoring.conditions import RedisMetrics
+from app.monitoring.configuration import Configuration
 from app.monitoring.health.adapters import ModelIndicator, ModelsIndicator, ProviderIndicator, RedisIndicator, wanted
 from app.monitoring.health.base import Indicator
 from app.monitoring.health.custom import HttpQuestion, Repeated, TcpQuestion
@@ -48,7 +49,7 @@ def _indicators(settings: HealthSettings, providers: Sequence[Provider]) -> Sequ
 
 def _watches(
     indicators: Sequence[ProviderIndicator], history: History, metrics: Metrics, standings: Standings
-) -> Mapping[str, ProviderWatch]:
+) -> dict[str, ProviderWatch]:
     made = {}
     for each in indicators:
         name = each.provider.name
@@ -62,7 +63,7 @@ def _endpoints(
     indicators: Sequence[ProviderIndicator], watches: Mapping[str, ProviderWatch], metrics: Metrics
 ) -> Endpoints:
     endpoints = Endpoints(indicators, watches)
-    metrics.tally.add_source(endpoints.readings)
+    metrics.endpoints = endpoints.readings
     return endpoints
 
 
@@ -75,9 +76,11 @@ def _redis(
     return Watch(RedisIndicator(cache, told, deadline=settings.timeout_seconds, useful=useful), history)
 
 
-def _others(settings: HealthSettings, machine: Machine, lag: LoopLag, history: History) -> Sequence[Watch]:
-    """The machine, and what the operator added."""
-    made: list[Indicator] = [*vitals(settings, machine, lag)]
+def _others(
+    settings: HealthSettings, machine: Machine, lag: LoopLag, history: History, configuration: Configuration
+) -> Sequence[Watch]:
+    """The machine, the configuration, and what the operator added."""
+    made: list[Indicator] = [*vitals(settings, machine, lag), configuration]
     for name, row in settings.checks.items():
         if row.kind == "http":
             made.append(Repeated(name, row, HttpQuestion(row, LeanUpstream)))
@@ -118,6 +121,7 @@ class HealthModule(containers.DeclarativeContainer):
     listings = di.Dependency(instance_of=Listings)
     standings = di.Dependency(instance_of=Standings)
     metrics = di.Dependency(instance_of=Metrics)
+    configuration = di.Dependency(instance_of=Configuration)
     version = di.Dependency(instance_of=str)
 
     machine = di.Singleton(_machine, metrics, log_file)
@@ -125,11 +129,12 @@ class HealthModule(containers.DeclarativeContainer):
     history = di.Singleton(_history, metrics, redact)
     indicators = di.Singleton(_indicators, settings, adapters)
     watches = di.Singleton(_watches, indicators, history, metrics, standings)
+    endpoints = di.Singleton(_endpoints, indicators, watches, metrics)
     service = di.Singleton(
         HealthService,
         providers=watches,
         redis=di.Singleton(_redis, settings, cache, history, metrics, useful),
-        others=di.Singleton(_others, settings, machine, lag, history),
+        others=di.Singleton(_others, settings, machine, lag, history, configuration),
         derived=di.Singleton(
             _derived,
             settings=settings,
@@ -139,7 +144,7 @@ class HealthModule(containers.DeclarativeContainer):
             history=history,
             metrics=metrics,
         ),
-        endpoints=di.Singleton(_endpoints, indicators, watches, metrics),
+        endpoints=endpoints,
         history=history,
         fail_on=settings.provided.fail_on,
         patience=settings.provided.timeout_seconds,

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Literal
 
@@ -29,7 +29,7 @@ class HealthService:
     def __init__(  # noqa: PLR0913 - what a report is made of
         self,
         *,
-        providers: Mapping[str, ProviderWatch],
+        providers: dict[str, ProviderWatch],
         redis: Watch | None,
         others: Sequence[Watch],
         derived: Sequence[Watch],
@@ -44,19 +44,63 @@ class HealthService:
         """`derived` are asked when the others have been."""
         self._providers = providers
         self._redis = redis
-        self._first = [*others, *providers.values(), *([redis] if redis else [])]
+        self._others = others
         self._derived = derived
         self._endpoints = endpoints
         self._history = history
         self._fail_on = fail_on
         self._patience = patience + MARGIN_SECONDS
-        self._tick = min(interval, LONGEST_TICK_SECONDS, *(each.max_age for each in self._first if each.max_age))
+        self._interval = interval
         self._version = version
         self._clock = clock
         self._started = clock()
         self._report: HealthReport | None = None
         self._stale_at = 0.0
         self._lock = asyncio.Lock()
+
+    @property
+    def _first(self) -> list[Watch]:
+        return [*self._others, *self._providers.values(), *([self._redis] if self._redis else [])]
+
+    @property
+    def _tick(self) -> float:
+        return min(self._interval, LONGEST_TICK_SECONDS, *(each.max_age for each in self._first if each.max_age))
+
+    @property
+    def all(self) -> list[Watch]:
+        """Every watch, those that are asked first in front."""
+        return [*self._first, *self._derived]
+
+    def follow(self, before: "HealthService", *, same: Callable[[str], bool]) -> None:
+        """Go on from what `before` knows of the checks that are the `same`; it is not asked any more.
+
+        Of a provider that stays, the watch itself goes on: calls that are on their way still tell it how they ended.
+        """
+        self._started = before._started  # noqa: SLF001 - one of its kind
+        known = {each.name: each for each in before.all}
+        for name, watch in self._providers.items():
+            old = known.pop(watch.name, None) if same(watch.name) else None
+            if isinstance(old, ProviderWatch):
+                old.ask_as(watch)
+                self._providers[name] = old
+        for each in self.all:
+            if each.name in known and same(each.name) and not isinstance(each, ProviderWatch):
+                each.resume(known[each.name])
+        for old in known.values():
+            old.retire()
+
+    def stand(self) -> None:
+        """What the metrics say of checks is what this one says; of what it does not know they say nothing."""
+        names = {each.name for each in self.all}
+        self._history.metrics.only(names)
+        for each in self.all:
+            each.stand()
+
+    async def leave(self, after: "HealthService") -> None:
+        """Ask nobody any more but what `after` has taken over."""
+        for each in self.all:
+            if each not in after.all:
+                await each.aclose()
 
     async def report(self) -> HealthReport:
         async with self._lock:
@@ -96,7 +140,7 @@ class HealthService:
             await asyncio.sleep(self._tick)
 
     async def aclose(self) -> None:
-        for each in [*self._first, *self._derived]:
+        for each in self.all:
             await each.aclose()
 
     async def _refresh(self, watches: Sequence[Watch]) -> None:
@@ -113,7 +157,7 @@ class HealthService:
             endpoints=self._endpoints.report(),
             providers={name: each.is_up for name, each in self._providers.items()},
             redis=self._redis.is_up if self._redis else UNSET,
-            checks={each.name: _marked(each) for each in [*self._first, *self._derived]},
+            checks={each.name: _marked(each) for each in self.all},
         )
 
     def _status(self) -> HealthStatus:
@@ -124,7 +168,7 @@ class HealthService:
             "all": len(down) == len(providers),
             "critical": any(each.critical for each in down),
         }
-        watches = [*self._first, *self._derived]
+        watches = self.all
         broken = any(each.critical and not each.is_up for each in watches if each not in providers)
         if fatal[self._fail_on] or broken:
             return HealthStatus.ERROR

@@ -29,6 +29,7 @@ class Watch:
         self._clock = clock
         self._fresh_until = 0.0
         self._asking: asyncio.Task[None] | None = None
+        self._retired = False
         history.metrics.stands(self.name, CheckStatus.HEALTHY)
 
     @property
@@ -45,6 +46,19 @@ class Watch:
     def shown(self) -> Check:
         """Its line of the report."""
         return self.check
+
+    def stand(self) -> None:
+        """Say in the metrics how it stands."""
+        self._history.metrics.stands(self.name, self.check.status)
+
+    def resume(self, before: "Watch") -> None:
+        """What is known of the same thing goes on to be known."""
+        self.check = before.check
+        self._fresh_until = before._fresh_until  # noqa: SLF001 - one of its kind
+
+    def retire(self) -> None:
+        """What it watches is none of ours any more: from now on it keeps to itself how that is."""
+        self._retired = True
 
     async def aclose(self) -> None:
         if self._asking is not None:
@@ -84,6 +98,8 @@ class Watch:
             return
         when = now()
         self.check = replace(found, since=when)
+        if self._retired:
+            return
         change = Change(time=when, check=self.name, before=before.status, after=found.status, reason=found.reason)
         self._history.turned(change)
 
@@ -112,6 +128,16 @@ class ProviderWatch(Watch):
         self._heard = False
         self.flowing = False
         """Set at each event of a stream, which ends long after it: this alone, since there are many."""
+
+    def ask_as(self, after: "ProviderWatch") -> None:
+        """The question is now that of `after`, whose provider is the same one, told of anew."""
+        self._indicator, self._asks = after._indicator, after._asks  # noqa: SLF001 - one of its kind
+        self.critical, self.max_age = after.critical, after.max_age
+
+    def stand(self) -> None:
+        super().stand()
+        self._standing.heard = self._breaker_turned
+        self._told(is_up=self.is_up)
 
     def well(self) -> None:
         """A call was answered."""
@@ -165,7 +191,7 @@ class ProviderWatch(Watch):
     def _stands(self, found: Check) -> None:
         was_up, self._found = self.is_up, found
         super()._stands(self._with_breakers(found) if self._standing.known else found)
-        if self.is_up is not was_up:
+        if self.is_up is not was_up and not self._retired:
             self._told(is_up=self.is_up)
 
     def _with_breakers(self, found: Check) -> Check:

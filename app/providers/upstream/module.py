@@ -1,9 +1,11 @@
 from collections.abc import Callable, Mapping
 from functools import cache, partial
+from pathlib import Path
 from typing import Any
 
 from dependency_injector import containers
 from dependency_injector import providers as di
+from msgspec.structs import replace
 
 from app.providers.endpoints import root_of
 from app.providers.upstream.base import Limits, Upstream
@@ -13,20 +15,40 @@ from app.settings import ProviderSettings
 
 
 class Upstreams(dict[str, Upstream]):
-    """One per provider row, for the life of the process."""
+    """One per provider row, as long as the row says the same; `recipes` are what each was made by."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.recipes: dict[str, object] = {}
+
+    def gone(self, after: "Upstreams") -> list[Upstream]:
+        """Those that `after` has not taken over."""
+        return [each for name, each in self.items() if after.get(name) is not each]
 
     async def aclose(self) -> None:
         for upstream in self.values():
             await upstream.aclose()
 
 
+NONE_BEFORE = Upstreams()
+
+
 def _opened(
-    rows: Mapping[str, ProviderSettings], lean: Callable[..., Upstream], httpx: Callable[..., Upstream], agent: str
+    rows: Mapping[str, ProviderSettings],
+    lean: Callable[..., Upstream],
+    httpx: Callable[..., Upstream],
+    agent: str,
+    before: Upstreams,
 ) -> Upstreams:
+    """Those of `before` that would be made just the same stay open, with their connections."""
     contexts = cache(tls_context)
     upstreams = Upstreams()
     for name, row in rows.items():
         if row.kind == "demo":
+            continue
+        upstreams.recipes[name] = recipe = recipe_of(row)
+        if before.recipes.get(name) == recipe:
+            upstreams[name] = before[name]
             continue
         # a context says what it speaks, and httpcore tells it: the lean client must never be understood to speak HTTP/2
         tls = contexts(row.ca_file, http2=row.http2) if row.base_url.startswith("https:") else None
@@ -36,6 +58,12 @@ def _opened(
         else:
             upstreams[name] = _open(name, row, partial(lean, tls=tls), agent)
     return upstreams
+
+
+def recipe_of(row: ProviderSettings) -> object:
+    """What of a row decides how its server is spoken to; authorities may be renewed in their file."""
+    renewed = Path(row.ca_file).stat().st_mtime_ns if row.ca_file else 0
+    return replace(row, models=(), prefix_only=False, critical=False), renewed
 
 
 def _open(name: str, row: ProviderSettings, kind: Callable[..., Upstream], agent: str) -> Upstream:
@@ -65,6 +93,7 @@ class UpstreamModule(containers.DeclarativeContainer):
     settings = di.Dependency(instance_of=dict)
     agent = di.Dependency(instance_of=str)
 
+    before = di.Object(NONE_BEFORE)
     lean = di.Object(LeanUpstream)
     httpx = di.Object(_httpx)
-    upstreams = di.Singleton(_opened, settings, lean, httpx, agent)
+    upstreams = di.Singleton(_opened, settings, lean, httpx, agent, before)

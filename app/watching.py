@@ -1,0 +1,82 @@
+"""Notices that the configuration file is another one than before."""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+
+import structlog
+
+from app.settings.reading import digest_of
+
+LOOK_SECONDS = 5.0
+STEP_SECONDS = 0.2
+GATHER_SECONDS = 1.6
+SETTLED_SECONDS = 0.25
+
+logger = structlog.get_logger("signalbox.configuration")
+
+
+class FileWatch:
+    """A worker. What counts is what the file holds, so it does not matter how it came to be there.
+
+    Directories are watched, its own and that of the file a link leads to: an editor or Kubernetes puts another file in
+    its place, and of that one a watch on the file itself would never hear. (Kubernetes' links begin with `..`.) Every five seconds, and where the system
+    has no watches left, it is simply looked at. `WATCHFILES_FORCE_POLLING` does for file systems that tell nothing.
+    """
+
+    def __init__(self, file: Path, changed: Callable[[], object], *, digest: str) -> None:
+        """`digest` is that of what was read at the start."""
+        self._file = file.absolute()
+        self._changed = changed
+        self._digest = digest
+        self._complained = False
+
+    async def run(self) -> None:
+        while True:
+            directories = self._directories()
+            try:
+                await self._watch(directories)
+            except Exception as error:  # noqa: BLE001 - the library's, or the system's limit on watches
+                if not self._complained:
+                    self._complained = True
+                    said = " ".join(str(error).split())
+                    logger.warning("the configuration file is only looked at from time to time", reason=said)
+                await asyncio.sleep(LOOK_SECONDS)
+                await self._look()
+
+    async def _watch(self, directories: set[Path]) -> None:
+        """Until there are other directories to watch."""
+        from watchfiles import awatch  # noqa: PLC0415 - where there is nothing to watch it is not loaded
+
+        changes = awatch(
+            *directories,
+            watch_filter=self._concerns,
+            recursive=False,
+            step=int(STEP_SECONDS * 1000),
+            debounce=int(GATHER_SECONDS * 1000),
+            rust_timeout=int(LOOK_SECONDS * 1000),
+            yield_on_timeout=True,
+        )
+        async for _ in changes:
+            await self._look()
+            if self._directories() != directories:
+                return
+
+    async def _look(self) -> None:
+        """Tell of what is new once it stays the same for a moment: until then it is being written."""
+        found = await asyncio.to_thread(digest_of, self._file)
+        while found != self._digest:
+            await asyncio.sleep(SETTLED_SECONDS)
+            again = await asyncio.to_thread(digest_of, self._file)
+            if again == found:
+                self._digest = found
+                self._changed()
+            found = again
+
+    def _concerns(self, _: object, path: str) -> bool:
+        """Whether a change may be one of ours: else every line of a log beside it would wake us."""
+        name = Path(path).name
+        return name in {self._file.name, self._file.resolve().name} or name.startswith("..")
+
+    def _directories(self) -> set[Path]:
+        return {each for each in (self._file.parent, self._file.resolve().parent) if each.is_dir()}
