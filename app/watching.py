@@ -19,9 +19,10 @@ logger = structlog.get_logger("signalbox.configuration")
 class FileWatch:
     """A worker. What counts is what the file holds, so it does not matter how it came to be there.
 
-    Directories are watched, its own and that of the file a link leads to: an editor or Kubernetes puts another file in
-    its place, and of that one a watch on the file itself would never hear. (Kubernetes' links begin with `..`.) Every five seconds, and where the system
-    has no watches left, it is simply looked at. `WATCHFILES_FORCE_POLLING` does for file systems that tell nothing.
+    Directories are watched, its own and that of the file a link leads to: an editor or Kubernetes (whose links begin
+    with `..`) puts another file in its place, and of that one a watch on the file itself would never hear. Every five
+    seconds, and where the system has no watches left, it is simply looked at. `WATCHFILES_FORCE_POLLING` does for file
+    systems that tell nothing.
     """
 
     def __init__(self, file: Path, changed: Callable[[], object], *, digest: str) -> None:

@@ -23,6 +23,9 @@ AT_ONCE: Mapping[str, frozenset[str]] = {
 """Of these sections only so much; of all others everything. What is left out is made once: sockets, files, threads."""
 
 
+WHERE = frozenset({("server", "host"), ("server", "port"), ("metrics", "host"), ("metrics", "port")})
+
+
 def taken(running: Settings, started: Settings, wanted: Settings) -> tuple[Settings, list[str]]:
     """What of `wanted` can be in force now, and the paths of what waits for a restart.
 
@@ -58,6 +61,10 @@ def _came_or_went(path: tuple[str, ...], before: Settings, after: Settings) -> b
 
 
 def digest_of(settings: Settings) -> str:
-    """The same for the same settings in any process; of secrets it only knows whether there are any."""
-    rows = [(path, masked(path, value)) for path, value in leaves(msgspec.to_builtins(settings, enc_hook=str))]
+    """The same for the same settings in any process, wherever it listens; of secrets it only knows that they are there.
+
+    Replicas have ports of their own, and a digest of a secret could be guessed at.
+    """
+    tree = msgspec.to_builtins(settings, enc_hook=str)
+    rows = [(path, masked(path, value)) for path, value in leaves(tree) if path not in WHERE]
     return sha256(msgspec.json.encode(sorted(rows))).hexdigest()[:12]
