@@ -36,9 +36,6 @@ CONFIG = click.option(
     help="The configuration file; else SIGNALBOX_CONFIG, else config/signalbox.yaml where there is one.",
 )
 
-CALLS_WERE_CUT = 3
-"""The exit status of a stop that could not wait for all calls; 1 is a start that failed, 2 a wrong command line."""
-
 LEVELS = ["debug", "info", "warning", "error", "critical"]
 
 
@@ -89,10 +86,10 @@ def serve(
     logs.loaded(settings, file=loaded.file, notices=loaded.notices)
     click.echo(banner(settings, notices=loaded.notices), err=True)
     try:
-        ended_well = serve(container, listener, aside, Source(loaded, read))
+        status = serve(container, listener, aside, Source(loaded, read))
     except ConfigError as error:
         _fail(str(error))
-    sys.exit(0 if ended_well else CALLS_WERE_CUT)
+    sys.exit(status)
 
 
 @main.command()

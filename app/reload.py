@@ -91,6 +91,7 @@ class Reloader:
             if not isinstance(error, ConfigError):
                 said = f"{type(error).__name__}: {said}"
             configuration.kept(said)
+            before.health.service().outdated()
             logger.error(  # noqa: TRY400 - without a traceback: the reason says where the mistake is
                 "configuration not taken; the one before goes on", asked_by=why, reason=said
             )
@@ -98,6 +99,7 @@ class Reloader:
         self._loaded = loaded
         result: Result = "partly" if waiting else "applied" if different else "unchanged"
         configuration.took(digest_of(settings), result=result, waiting=waiting)
+        self.life.container.health.service().outdated()
         logger.info("configuration taken", asked_by=why, changed=different, file=str(loaded.file or ""))
         if waiting:
             logger.warning("settings wait for a restart", settings=waiting)

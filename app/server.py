@@ -7,6 +7,7 @@ import socket
 import ssl
 import sys
 import threading
+import time
 from collections.abc import Callable
 from email.utils import formatdate
 from functools import partial
@@ -32,9 +33,12 @@ from app.watching import FileWatch
 UNREAD = "unread"
 LAST_WORDS_SECONDS = 1.0
 AT_MOST_SECONDS = 4.5
+LAST_LINE_SECONDS = 0.3
 LOOK_SECONDS = 0.1
 TLS_GOODBYE_SECONDS = 2.0
 FILES_WANTED = 65_536
+CALLS_WERE_CUT = 3
+"""The exit status of a stop that could not wait for all calls; 1 is a start that failed, 2 a wrong command line."""
 
 logger = structlog.get_logger("signalbox.server")
 
@@ -63,8 +67,8 @@ def bound(settings: ServerSettings) -> socket.socket:
 
 def serve(
     container: Container, listener: socket.socket, aside: socket.socket | None = None, source: Source | None = None
-) -> bool:
-    """Serve until SIGTERM or SIGINT; returns when all is drained: whether all calls ended by themselves.
+) -> int:
+    """Serve until SIGTERM or SIGINT; returns when all is drained, with the exit status.
 
     On `aside` there are metrics and nothing else; with a `source` the configuration may change. Raises ConfigError for
     settings that the application cannot have.
@@ -100,7 +104,7 @@ def serve(
     metrics.connections = lambda: len(server.server_state.connections)
     tell_stacks()
     server.run(sockets=[listener])
-    return not server.cut
+    return CALLS_WERE_CUT if server.cut else 0
 
 
 def _limits(settings: ServerSettings) -> FrontLimits:
@@ -257,7 +261,8 @@ class DrainingServer(uvicorn.Server):
 
         def end() -> None:
             logger.error("the stop hangs; the process ends as it is")
-            os._exit(3)
+            time.sleep(LAST_LINE_SECONDS)
+            os._exit(CALLS_WERE_CUT)
 
         timer = threading.Timer(AT_MOST_SECONDS, end)
         timer.daemon = True

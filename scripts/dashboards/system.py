@@ -20,6 +20,7 @@ def dashboard() -> Dashboard:
         _transfers(),
         _process(),
         _itself(),
+        _configuration(),
     )
 
 
@@ -203,5 +204,23 @@ def _itself() -> Section:
                 (rate("llm_spans_dropped_total"), "spans dropped"),
             ],
             "Where statsd.address or a collector is set.",
+        ),
+    )
+
+
+def _configuration() -> Section:
+    return row(
+        "Configuration",
+        graph(
+            "Configuration read again",
+            "short",
+            [(f"sum by (result) (increase({of('llm_config_reloads_total')}[$__rate_interval]))", "{{result}}")],
+            "On SIGHUP, and when the file has changed; what is refused is not in force.",
+        ),
+        graph(
+            "Configuration taken last",
+            "dateTimeAsIso",
+            [(f"1000 * {of('llm_config_last_reload_success_timestamp_seconds')}", "{{instance}}")],
+            "When what is in force was read.",
         ),
     )

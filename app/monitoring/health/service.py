@@ -111,6 +111,10 @@ class HealthService:
                 self._stale_at = self._clock() + min(MAX_AGE_SECONDS, self._tick)
             return self._report
 
+    def outdated(self) -> None:
+        """Something has changed that the next report should know of, however soon it is asked for."""
+        self._stale_at = 0.0
+
     def changes(self) -> list[Change]:
         """What turned lately, the newest first."""
         return self._history.changes()
