@@ -68,7 +68,7 @@ class LogFile:
             except LinesLostError as error:
                 raise LinesLostError(error.lines + lines.count(b"\n"), f"{self._path}: {error}") from None
             self._size += end
-        if self._clock() >= self._tidy_from:
+        if self._is_due(self._tidy_from, TIDY_SECONDS):
             self._tidy()
 
     def close(self) -> None:
@@ -120,7 +120,7 @@ class LogFile:
     def _rotate(self) -> bool:
         """Begin a new file; where that fails the old one grows on, for losing lines would be worse."""
         assert self._file is not None
-        if self._clock() < self._retry_from:
+        if not self._is_due(self._retry_from, RETRY_SECONDS):
             return False
         try:
             with _alone(self._file):
@@ -164,8 +164,12 @@ class LogFile:
     def _numbered(self, number: int) -> Path:
         return self._path.with_name(f"{self._path.name}.{number}")
 
+    def _is_due(self, at: float, wait: float) -> bool:
+        """Also where the clock was put back since: then `at` is further away than was ever waited."""
+        return not at - wait <= self._clock() < at
+
     def _complain(self, what: str, error: OSError) -> None:
-        if self._clock() >= self._retry_from:
+        if self._is_due(self._retry_from, RETRY_SECONDS):
             self._retry_from = self._clock() + RETRY_SECONDS
             logger.warning(what, extra={"file": str(self._path), "error": error.strerror or str(error)})
 

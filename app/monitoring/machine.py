@@ -16,6 +16,11 @@ import psutil
 from app.monitoring.cgroup import Cgroup
 from app.monitoring.tally import Reading
 
+try:
+    import resource
+except ImportError:  # Windows, where files and sockets have no common limit
+    resource = None  # type: ignore[assignment] # a module or nothing
+
 MAX_AGE_SECONDS = 1.0
 HALF_LIFE_SECONDS = 10.0
 
@@ -106,6 +111,15 @@ class Machine:
         if limited is not None and limited.limit < whole.total:
             return limited
         return whole.total - whole.available, whole.total
+
+    def descriptors_percent(self) -> float:
+        """Open ones, sockets among them, of what this process may have; 0 where there is no limit."""
+        if resource is None or (limit := resource.getrlimit(resource.RLIMIT_NOFILE)[0]) <= 0:
+            return 0.0
+        try:
+            return min(100 * self._process.num_fds() / limit, 100.0)
+        except OSError:  # it takes one to count them
+            return 100.0
 
     def disk(self) -> Disk:
         """The fullest of those that are written to; raises OSError where one cannot be read."""

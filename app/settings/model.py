@@ -155,6 +155,7 @@ class HealthSettings(Section, frozen=True):
     cpu_threshold: Percent = 80
     memory_threshold: Percent = 90
     disk_threshold: Percent = 90
+    descriptors_threshold: Percent = 90
     event_loop_threshold_ms: Seconds = 250
 
 

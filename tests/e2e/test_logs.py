@@ -115,16 +115,6 @@ def test_two_processes_may_share_a_file(directory: Path) -> None:
     assert sorted(calls_in(*files)) == sorted(asked)
 
 
-def test_a_full_disk_costs_lines_and_no_call(directory: Path) -> None:
-    with gateway_process(directory, UNCACHED, environ={"LOG_FILE": "/dev/full"}) as gateway:
-        ask_often(gateway, 200)
-        until(lambda: gateway.metric("llm_log_lines_dropped_total") > 200)
-        assert gateway.stop() == 0
-
-    said = [line for line in (directory / "err").read_text().splitlines() if line.startswith("signalbox:")]
-    assert said == ["signalbox: log lines are lost: /dev/full: No space left on device"]
-
-
 def test_a_log_nobody_reads_stops_no_call_and_is_there_later(directory: Path) -> None:
     os.mkfifo(directory / "pipe")
     reader = os.open(directory / "pipe", os.O_RDONLY | os.O_NONBLOCK)

@@ -63,6 +63,7 @@ def vitals(settings: HealthSettings, machine: Machine, lag: LoopLag) -> list[Thr
     percent = [
         ("cpu_usage", lambda: machine.snapshot().cpu_percent, settings.cpu_threshold),
         ("memory_usage", lambda: machine.snapshot().memory_percent, settings.memory_threshold),
+        ("descriptors_usage", machine.descriptors_percent, settings.descriptors_threshold),
     ]
     disk = Threshold(
         "disk_usage",

@@ -13,7 +13,13 @@ from app.monitoring.machine import Machine
 from app.monitoring.tally import Distribution
 from app.settings import HealthSettings
 
-PATIENT = {"cpu_threshold": 100, "memory_threshold": 100, "disk_threshold": 100, "event_loop_threshold_ms": 1000}
+PATIENT = {
+    "cpu_threshold": 100,
+    "memory_threshold": 100,
+    "disk_threshold": 100,
+    "descriptors_threshold": 100,
+    "event_loop_threshold_ms": 1000,
+}
 
 
 async def checks(machine: Machine | None = None, lag: LoopLag | None = None, **thresholds: float) -> dict[str, Check]:
@@ -25,10 +31,10 @@ async def checks(machine: Machine | None = None, lag: LoopLag | None = None, **t
 async def test_below_its_threshold_everything_is_healthy() -> None:
     found = await checks()
 
-    assert found.keys() == {"cpu_usage", "memory_usage", "disk_usage", "event_loop"}
+    assert found.keys() == {"cpu_usage", "memory_usage", "descriptors_usage", "disk_usage", "event_loop"}
     assert {each.status for each in found.values()} == {CheckStatus.HEALTHY}
     assert all(each.reason is None for each in found.values())
-    assert [each.threshold for each in found.values()] == [100, 100, 100, 1000]
+    assert [each.threshold for each in found.values()] == [100, 100, 100, 100, 1000]
     assert all(each.value is not None and 0 <= each.value <= 100 for each in found.values())
 
 
