@@ -28,6 +28,7 @@ class Life:
         self._retiring: set[asyncio.Task[None]] = set()
 
     def begin(self) -> None:
+        self.container.closeables()  # some are nobody's part, and have only to be there
         for worker in self.container.workers():
             self._workers.start(worker)
         _settle_heap()

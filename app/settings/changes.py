@@ -51,13 +51,13 @@ def taken(running: Settings, started: Settings, wanted: Settings) -> tuple[Setti
 def changed(before: Settings, after: Settings) -> list[str]:
     """The dotted paths of what is different, without values; of a row that came or went only its name."""
     old, new = (dict(leaves(msgspec.to_builtins(each, enc_hook=str))) for each in (before, after))
-    paths = {path for path in old.keys() | new.keys() if old.get(path) != new.get(path)}
+    paths = {path for path in old.keys() | new.keys() if old.get(path) != new.get(path) and len(path) > 1}
     return sorted({".".join(path[:2] if _came_or_went(path, before, after) else path) for path in paths})
 
 
 def _came_or_went(path: tuple[str, ...], before: Settings, after: Settings) -> bool:
     sections = [getattr(each, path[0]) for each in (before, after)]
-    return len(path) > 1 and isinstance(sections[0], dict) and any(path[1] not in rows for rows in sections)
+    return isinstance(sections[0], dict) and any(path[1] not in rows for rows in sections)
 
 
 def digest_of(settings: Settings) -> str:
