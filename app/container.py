@@ -113,6 +113,7 @@ KEPT = (
     "health.history",
     "health.lag",
     "health.machine",
+    "health.redis_metrics",
     "services.drain",
     "upstream.standings",
 )

@@ -13,7 +13,7 @@ from app.settings.loading import masked
 from app.settings.model import Settings
 
 AT_ONCE: Mapping[str, frozenset[str]] = {
-    "server": frozenset({"max_body_bytes", "drain_seconds", "drain_delay_seconds"}),
+    "server": frozenset({"max_body_bytes", "max_in_flight", "drain_seconds", "drain_delay_seconds"}),
     "log": frozenset({"level", "calls"}),
     "cache": frozenset({"enabled", "ttl_seconds", "max_entry_bytes", "finish_reasons", "shared"}),
     "metrics": frozenset({"public", "key", "paths"}),

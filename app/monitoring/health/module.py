@@ -67,12 +67,15 @@ def _endpoints(
     return endpoints
 
 
+def _redis_metrics(cache: CacheBackend, metrics: Metrics) -> RedisMetrics | None:
+    return RedisMetrics(metrics.tally, cache.size.redis) if cache.name == "redis" else None
+
+
 def _redis(
-    settings: HealthSettings, cache: CacheBackend, history: History, metrics: Metrics, useful: float
+    settings: HealthSettings, cache: CacheBackend, history: History, told: RedisMetrics | None, useful: float
 ) -> Watch | None:
-    if cache.name != "redis":
+    if told is None:
         return None
-    told = RedisMetrics(metrics.tally, cache.size.redis)
     return Watch(RedisIndicator(cache, told, deadline=settings.timeout_seconds, useful=useful), history)
 
 
@@ -126,6 +129,7 @@ class HealthModule(containers.DeclarativeContainer):
 
     machine = di.Singleton(_machine, metrics, log_file)
     lag = di.Singleton(_lag, metrics)
+    redis_metrics = di.Singleton(_redis_metrics, cache, metrics)
     history = di.Singleton(_history, metrics, redact)
     indicators = di.Singleton(_indicators, settings, adapters)
     watches = di.Singleton(_watches, indicators, history, metrics, standings)
@@ -133,7 +137,7 @@ class HealthModule(containers.DeclarativeContainer):
     service = di.Singleton(
         HealthService,
         providers=watches,
-        redis=di.Singleton(_redis, settings, cache, history, metrics, useful),
+        redis=di.Singleton(_redis, settings, cache, history, redis_metrics, useful),
         others=di.Singleton(_others, settings, machine, lag, history, configuration),
         derived=di.Singleton(
             _derived,
