@@ -75,13 +75,31 @@ def serve(
     """
     settings = container.settings().server
     tls = tls_context(settings)
+    configured = _configured(container)
+    app = create_server(container)
+    server = DrainingServer(configured(app), container.services.drain(), settings, tls)
+    beside = None
+    if aside is not None:
+        beside = app.aside()
+        server.aside = configured(beside), aside
+    if source is not None:
+        server.reloader = Reloader(app, beside, *source)
+    container.monitoring.metrics().connections = lambda: len(server.server_state.connections)
+    tell_stacks()
+    server.run(sockets=[listener])
+    return CALLS_WERE_CUT if server.cut else 0
+
+
+def _configured(container: Container) -> Callable[..., uvicorn.Config]:
+    """What uvicorn is told of an application."""
+    settings = container.settings().server
     metrics, journal = container.monitoring.metrics(), container.monitoring.journal()
 
     def refused(error: GatewayError, request_id: str) -> None:
         metrics.answers.refused("other", UNREAD, error.status_code, error.word)
         journal.refused(request_id=request_id, route=UNREAD, status_code=error.status_code, word=error.word)
 
-    configured = partial(
+    return partial(
         uvicorn.Config,
         http=partial(Front, limits=_limits(settings), refused=refused),  # type: ignore[arg-type] # called as a class
         ws="none",
@@ -93,18 +111,6 @@ def serve(
         timeout_keep_alive=settings.keep_alive_seconds,  # type: ignore[arg-type] # seconds may have fractions
         timeout_graceful_shutdown=int(LAST_WORDS_SECONDS),
     )
-    app = create_server(container)
-    server = DrainingServer(configured(app), container.services.drain(), settings, tls)
-    beside = None
-    if aside is not None:
-        beside = app.aside()
-        server.aside = configured(beside), aside
-    if source is not None:
-        server.reloader = Reloader(app, beside, *source)
-    metrics.connections = lambda: len(server.server_state.connections)
-    tell_stacks()
-    server.run(sockets=[listener])
-    return CALLS_WERE_CUT if server.cut else 0
 
 
 def _limits(settings: ServerSettings) -> FrontLimits:

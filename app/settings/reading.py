@@ -78,7 +78,11 @@ def shared_secrets(file: Path, values: Mapping[str, Any]) -> list[str]:
 def _is_secret(path: Dotted, value: Any) -> bool:
     if not isinstance(value, str) or not value or value.startswith("${"):
         return False
-    return path[-1] in {"api_key", "key", "hmac_key", "tls_key_password"} or "headers" in path[:-1] or "@" in value.partition("://")[2]
+    return (
+        path[-1] in {"api_key", "key", "hmac_key", "tls_key_password"}
+        or "headers" in path[:-1]
+        or "@" in value.partition("://")[2]
+    )
 
 
 def _bytes(file: Path) -> bytes:

@@ -11,10 +11,13 @@ import pytest
 
 from tests.support.processes import (
     PATIENCE_SECONDS,
+    GatewayProcess,
     ProviderProcess,
     event,
     gateway_process,
     provider_process,
+    redis_process,
+    redis_server,
     stream,
 )
 from tests.support.provider_faults import DONE, GATE, ask_and_wait, eventually
@@ -209,3 +212,50 @@ def test_P_02_what_only_a_restart_can_change(directory: Path, provider: Provider
 
         assert gateway.metric("llm_config_restart_required") == 0
         eventually(it.is_healthy, "all of it is in force")
+
+
+@pytest.mark.skipif(redis_server() is None, reason="redis-server is not installed")
+def test_P_02_what_others_have_done_to_it(directory: Path, provider: ProviderProcess, model: str) -> None:
+    """A provider's breaker is open and an answer is in Redis when a reload adds a route, then gives the provider
+    another address.
+
+    Happens: the breaker stays open over the first reload, and the answer is found; a provider at another address has
+    nothing to answer for.
+
+    Seen: `llm_circuit_breaker_state` 2, then 0; `x-signalbox-cache: hit`; `llm_redis_up` once.
+    """
+    with redis_process(directory) as (_, url):
+        config = without_watch(
+            {
+                "providers": row(provider, "one") | {"dead": {"base_url": "http://127.0.0.1:1", "models": ["gone"]}},
+                "retry": {"max_retries": 0},
+                "cache": {"url": url},
+                "health": {"fail_on": "all", "probe": False},
+            }
+        )
+        with gateway_process(directory, config) as gateway:
+            it = Reloading(gateway, directory, config)
+            gateway.chat(f"one/{model}")
+
+            def opened() -> bool:
+                gateway.chat("dead/gone")
+                return state_of(gateway) == 2
+
+            eventually(opened, "the breaker opens")
+            eventually(lambda: gateway.chat(f"one/{model}").headers["x-signalbox-cache"] == "hit", "it is stored")
+
+            assert it.take(config | {"routes": {"new": [f"one:{model}-2"]}}) == "applied"
+
+            assert state_of(gateway) == 2
+            assert gateway.chat(f"one/{model}").headers["x-signalbox-cache"] == "hit"
+            assert gateway.client.get("/metrics").text.count("# TYPE llm_redis_up ") == 1
+            elsewhere = config["providers"] | row(provider, "dead", models=["gone"])
+
+            assert it.take(config | {"providers": elsewhere}) == "applied"
+
+            assert state_of(gateway) == 0
+            assert gateway.chat("dead/gone").status_code == 200
+
+
+def state_of(gateway: GatewayProcess) -> float:
+    return gateway.metric("llm_circuit_breaker_state", provider="dead", scope="provider")
