@@ -115,6 +115,7 @@ KEPT = (
     "health.machine",
     "health.redis_metrics",
     "services.drain",
+    "services.wrong_keys",
     "upstream.standings",
 )
 """What goes on as it is, whatever the settings say: it holds what may not be lost, or what a restart alone can change.
@@ -126,6 +127,7 @@ def successor(before: Container, settings: Settings) -> Container:
     after = Container(settings=settings)
     for path in KEPT:
         _provider(after, path).override(di.Object(_provider(before, path)()))
+    after.redact.override(di.Object(before.redact().knowing(settings.secrets())))
     after.network.before.override(di.Object(before.network.upstreams()))
     return after
 

@@ -62,6 +62,14 @@ def configure(settings: LogSettings, *, writer: LineWriter, clean: Callable[[str
     atexit.register(writer.close)
 
 
+def follow(level: str, clean: Callable[[str], str]) -> None:
+    """Other settings are in force: what is worth a line, and what must not stand in one."""
+    set_level(level)
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, _Handler):
+            handler.clean = clean
+
+
 def loaded(settings: Settings, *, file: Path | None, notices: Sequence[str]) -> None:
     """What was read at the start; the values themselves are what `signalbox check` prints."""
     found = {
@@ -93,7 +101,7 @@ class _Handler(logging.Handler):
 
     def __init__(self, writer: LineWriter, render: Render, clean: Callable[[str], str]) -> None:
         super().__init__()
-        self._clean = clean
+        self.clean = clean
         self._writer = writer
         self._render = render
 
@@ -101,9 +109,9 @@ class _Handler(logging.Handler):
         if record.levelno >= logging.WARNING and not self._is_worth_a_line(record):
             return
         try:
-            line = self._clean(self.format(record))
+            line = self.clean(self.format(record))
         except Exception as error:  # noqa: BLE001 - whatever a library's arguments do, its caller is not hurt
-            line = self._clean(self._render(None, "", _basics(record, error)))
+            line = self.clean(self._render(None, "", _basics(record, error)))
         self._writer.write(line.encode("utf-8", "backslashreplace") + b"\n")
 
     def _is_worth_a_line(self, record: logging.LogRecord) -> bool:

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import structlog
 
+from app import logs
 from app.container import Container, successor
 from app.controllers.door import Door
 from app.life import Life
-from app.logs import set_level
 from app.main import create_server
 from app.monitoring.configuration import Result
 from app.plugin import ContainerPlugin
@@ -115,12 +115,11 @@ class Reloader:
     def _switch(self, container: Container, after: Shortcut) -> None:
         """No step of this waits, so no request comes between two of them; what can fail comes first."""
         life, before = self.life, self.life.container
-        level = before.settings().log.level
-        set_level(container.settings().log.level)
+        logs.follow(container.settings().log.level, container.redact())
         try:
             life.pass_on(container)
         except BaseException:
-            set_level(level)
+            logs.follow(before.settings().log.level, before.redact())
             raise
         state = after.app.state
         after.app.plugins.get(ContainerPlugin).build(after.app)

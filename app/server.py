@@ -40,6 +40,8 @@ FILES_WANTED = 65_536
 CALLS_WERE_CUT = 3
 """The exit status of a stop that could not wait for all calls; 1 is a start that failed, 2 a wrong command line."""
 
+CLOSE = (b"connection", b"close")
+
 logger = structlog.get_logger("signalbox.server")
 
 
@@ -254,12 +256,13 @@ class DrainingServer(uvicorn.Server):
 
         Answers say so: else their callers would send the next request into a connection that is being closed.
         """
-        now = formatdate(usegmt=True).encode()
-        self.server_state.default_headers = [(b"date", now), (b"connection", b"close")]
+        first = CLOSE not in self.server_state.default_headers
+        self.server_state.default_headers = [(b"date", formatdate(usegmt=True).encode()), CLOSE]
         for connection in list(self.server_state.connections):
             assert isinstance(connection, Front)
             cycle = connection.cycle
-            if cycle is not None and not (cycle.response_complete and connection.waiting_for_head):
+            idle = cycle is not None and cycle.response_complete and not connection.waiting_for_head
+            if idle or (first and cycle is not None and not cycle.response_complete):
                 connection.shutdown()
 
     def _limit(self) -> None:
