@@ -56,6 +56,10 @@ def _nothing() -> None:
     """Nobody waits for the end of this answer."""
 
 
+CLOSE = (b"connection", b"close")
+"""While the process drains, every answer has it already."""
+
+
 class Cycle:
     """Its head waits for its first piece, so that both leave together; the connection is closed by `on_response`.
 
@@ -236,8 +240,8 @@ class Cycle:
         headers = [*self._headers, *sent]
         if self.more_body:  # nobody will read the rest of it
             self.keep_alive = False
-        if not self.keep_alive:
-            headers.append((b"connection", b"close"))
+        if not self.keep_alive and CLOSE not in headers:
+            headers.append(CLOSE)
         for name, value in headers:
             if name == b"content-length":
                 self.chunked = False

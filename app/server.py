@@ -19,6 +19,7 @@ import uvicorn
 
 from app.background import Workers
 from app.container import Container
+from app.cycle import CLOSE
 from app.domain.errors import GatewayError
 from app.front import Front
 from app.heads import FrontLimits
@@ -39,8 +40,6 @@ TLS_GOODBYE_SECONDS = 2.0
 FILES_WANTED = 65_536
 CALLS_WERE_CUT = 3
 """The exit status of a stop that could not wait for all calls; 1 is a start that failed, 2 a wrong command line."""
-
-CLOSE = (b"connection", b"close")
 
 logger = structlog.get_logger("signalbox.server")
 
