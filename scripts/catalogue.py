@@ -28,6 +28,15 @@ What happens to a gateway in production, and what this one does then. Every row 
 carries the id; `make catalogue` writes this page from them. `make test` runs most of them, `make faults` those that
 take longer (marked *slow* here).
 """
+TAIL = """
+## What is not here
+
+The catalogue these ids come from has more rows. They are about what Signalbox does not have yet, so nothing can go
+wrong with it: an admin API and sessions (A-09, A-13, P-06), keys with limits of their own (A-14), a database and a
+ledger of usage (A-17, L, M-13), budgets and limits on use (Q, R-14), alerts sent by itself (W), a dashboard (M-10,
+M-11), several worker processes (P-09 to P-11). There is no semantic cache, and none is planned (C-10). P-14, memory
+over hours, is what `make soak` and `make soak-faults` look at.
+"""
 
 _named = re.compile(r"test_([A-Z])_(\d\d)_\w+").fullmatch
 
@@ -78,7 +87,7 @@ def document() -> str:
         if found:
             text += f"\n## {title}\n\n| id | fault | what happens | what is seen |\n|---|---|---|---|\n"
             text += "".join(_line(row) for row in found)
-    return text
+    return text + TAIL
 
 
 def _line(row: Row) -> str:
