@@ -213,13 +213,16 @@ def test_nothing_is_served_that_a_strict_reader_would_not_have_read_so(data: byt
 
     app, replies = run(asked(pieces(data, places)))
 
-    served = [request for reply in replies if reply.status == 200 and (request := app.calls[reply.call]) is not None]
-    for ours, theirs in zip(served, expected, strict=False):
+    answered = [(reply.status, app.calls[reply.call]) for reply in replies if reply.call >= 0]
+    for (status, ours), theirs in zip(answered, expected, strict=False):
+        if status != 200 or ours is None:
+            continue  # refused by its visitor's rules, of which h11 knows nothing
         assert (ours.method, ours.body) == (theirs.method, theirs.body)
         if theirs.target.startswith(b"/"):
             assert ours.target == theirs.target.partition(b"#")[0].removesuffix(b"?")
     lenient = any(re.fullmatch(reason, why) for reason in LENIENT)
-    assert lenient or len(served) <= len(expected), (served[len(expected) :], why)
+    beyond = [request for status, request in answered[len(expected) :] if status == 200]
+    assert lenient or not beyond, (beyond, why)
 
 
 @fuzzed("requests", split=True)
