@@ -22,16 +22,12 @@ from app.stall import Flow
 from app.sweep import watch
 
 
-def _unheard(error: GatewayError, request_id: str) -> None:
-    """Nobody counts."""
-
-
 class Front(Parting):
     def __init__(
         self,
         *args: Any,
         limits: FrontLimits = DEFAULT_LIMITS,
-        refused: Callable[[GatewayError, str], None] = _unheard,
+        refused: Callable[[GatewayError, str], object] = lambda _error, _request_id: None,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
@@ -45,6 +41,8 @@ class Front(Parting):
         self.arrived = 0
         self.unweighed = False
         """Its beginning came behind another request, and was not counted in `arrived`."""
+        self.offer = b""
+        """The head that offered another protocol, without that (RFC 9110 §7.8), until a new parser has read it."""
         self.silent_bytes = 0
         self.told = False
         self.refusal: GatewayError | None = None
@@ -81,19 +79,18 @@ class Front(Parting):
         """What the parser keeps without telling is counted here: a field, or a trailer, that does not end."""
         if self.deaf:
             return
-        cycle = self.cycle
-        if (cycle is None or not cycle.more_body) and data.find(b"pgrade", 0, self.limits.head_bytes) >= 0:
-            data = heads.without_offer(data)
         self.told = False
         self.arrived = self.silent_bytes + len(data)
-        try:
-            self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            self.deaf, self.cycle.keep_alive = True, False  # what follows could only be the other protocol
-            return
-        except httptools.HttpParserError:
-            self.send_400_response("")
-            return
+        while data:
+            try:
+                self.parser.feed_data(data)
+                break
+            except httptools.HttpParserUpgrade as stop:  # it has read the head, and would read no body
+                head, self.offer, self.parser = self.offer, b"", heads.parser_for(self)
+                data = head + data[stop.args[0] :]
+            except httptools.HttpParserError:
+                self.send_400_response("")
+                return
         self.silent_bytes = 0 if self.told else self.arrived
         if self.silent_bytes > self.limits.head_bytes and not self.transport.is_closing():
             self.refusal = heads.too_large()
@@ -124,16 +121,16 @@ class Front(Parting):
         headers.append((name, value))
 
     def on_headers_complete(self) -> None:
-        most = self.limits.head_bytes
-        if (self.arrived > most or self.unweighed) and heads.weight_of(self.url, self.headers) > most:
+        if (self.unweighed or self.arrived > self.limits.head_bytes) and self._outweighs():
             self._stop(heads.too_large())
         self.due = self.loop.time() + self.limits.body_seconds
         parser, before = self.parser, self.cycle
-        version = heads.spoken(parser.get_http_version())
-        try:
-            path, raw_path, query = target_of(self.url)
-        except httptools.HttpParserInvalidURLError:
-            self._stop(heads.no_address(parser.get_method()))
+        if (version := parser.get_http_version()) not in heads.SPOKEN:
+            self._stop(heads.not_spoken())
+        if parser.should_upgrade():
+            self._offered(parser.get_method(), version)
+            return
+        path, raw_path, query = self._target()
         self.waiting_for_head, self.told = False, True
         cycle = self.cycle = Cycle(
             self.transport,
@@ -169,10 +166,26 @@ class Front(Parting):
         self.cycle.take(body)
 
     def on_message_complete(self) -> None:
+        if self.offer:
+            return
         self.due = NEVER
         self.told = True
         self.cycle.more_body = False
         self.cycle.wake()
+
+    def _outweighs(self) -> bool:
+        return heads.weight_of(self.url, self.headers) > self.limits.head_bytes
+
+    def _target(self) -> tuple[str, bytes, bytes]:
+        try:
+            return target_of(self.url)
+        except httptools.HttpParserInvalidURLError:
+            self._stop(heads.no_address())
+
+    def _offered(self, method: bytes, version: str) -> None:
+        if method == b"CONNECT":
+            self._stop(heads.no_tunnel())
+        self.offer = heads.without_offer(method, self.url, version, self.headers)
 
     def on_response_complete(self) -> None:
         self.server_state.total_requests += 1

@@ -1,9 +1,9 @@
 """What a request's head may be, and what is said to one that may not be."""
 
-import re
 from collections.abc import Sequence
 from os import urandom
 
+import httptools
 from msgspec import Struct
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
@@ -22,8 +22,6 @@ FIELD_OVERHEAD = 4
 SPOKEN = frozenset({"1.1", "1.0"})
 MOST_WAITING = 64
 """Requests that may stand behind the one that is answered: each takes a hundred times its bytes."""
-
-_offer = re.compile(rb"\r\nupgrade:", re.IGNORECASE).sub
 
 Headers = Sequence[tuple[bytes, bytes]]
 
@@ -58,18 +56,18 @@ def too_many() -> GatewayError:
     return CapacityError("too many requests at once on one connection", retry_after=1)
 
 
-def no_address(method: bytes) -> GatewayError:
-    """`CONNECT` asks for a tunnel, by an address that has no path."""
-    if method == b"CONNECT":
-        return MethodNotAllowedError("this is no proxy", allow="GET, HEAD, POST")
+def no_tunnel() -> GatewayError:
+    """To `CONNECT`."""
+    return MethodNotAllowedError("this is no proxy", allow="GET, HEAD, POST")
+
+
+def no_address() -> GatewayError:
     return InvalidRequestError("the request has no address that can be read")
 
 
-def spoken(version: str) -> str:
-    """The same version; raises for 0.9 and 2.0, which the parser would take too."""
-    if version not in SPOKEN:
-        raise InvalidRequestError("HTTP/1.1 and HTTP/1.0 are spoken here")
-    return version
+def not_spoken() -> GatewayError:
+    """To versions 0.9 and 2.0, which the parser would take too."""
+    return InvalidRequestError("HTTP/1.1 and HTTP/1.0 are spoken here")
 
 
 def weight_of(url: bytes, headers: Headers) -> int:
@@ -85,10 +83,17 @@ def name_of(headers: Headers) -> str:
     return urandom(12).hex()
 
 
-def without_offer(data: bytes) -> bytes:
-    """An offer of another protocol may be passed over (RFC 9110 §7.8), but the parser would stop at its head."""
-    head, end, rest = data.partition(b"\r\n\r\n")
-    return _offer(b"\r\nx-declined:", head) + end + rest
+def parser_for(protocol: object) -> httptools.HttpRequestParser:
+    """As uvicorn makes its own."""
+    parser = httptools.HttpRequestParser(protocol)
+    parser.set_dangerous_leniencies(lenient_data_after_close=True)
+    return parser
+
+
+def without_offer(method: bytes, url: bytes, version: str, headers: Headers) -> bytes:
+    """A head that was read, without the header that offers another protocol."""
+    lines = [b"%b: %b\r\n" % header for header in headers if header[0] != b"upgrade"]
+    return b"%b %b HTTP/%b\r\n%b\r\n" % (method, url, version.encode(), b"".join(lines))
 
 
 def refusal(error: GatewayError, request_id: str, common: Headers) -> bytes:

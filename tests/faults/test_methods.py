@@ -7,7 +7,7 @@ import pytest
 from tests.support.failures import CHAT, METHOD_NOT_ALLOWED, check_refusal, counted, question
 from tests.support.processes import GatewayProcess, gateway_process
 from tests.support.provider_faults import eventually
-from tests.support.raw import Wire, head, request
+from tests.support.raw import Wire, request
 
 pytestmark = pytest.mark.e2e
 
@@ -74,8 +74,6 @@ def test_H_15_an_offer_of_another_protocol(gateway: GatewayProcess, protocol: st
     # the Java HTTP client offers h2c with every first request, its body behind it
     offer = "Connection: Upgrade, HTTP2-Settings", f"Upgrade: {protocol}", "HTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA"
     whole = request(gateway.port, question("demo"), *offer)
-    if not at_once:
-        whole = head(gateway.port, *offer, method="GET", path="/health/live")
     before = gateway.metric("http_connections")
 
     with Wire(gateway.port) as wire:

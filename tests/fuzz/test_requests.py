@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 import h11
 import uvicorn
-from hypothesis import assume
 from uvicorn.server import ServerState
 
 from app.controllers.visitors import Visitors
@@ -26,8 +25,6 @@ LENIENT = {
     r"illegal request line: bytearray\(b'(\\r)*[A-Z]+ +\S+ +HTTP/1\.[01]'\)": "CRs before it, spaces behind the method",
 }
 """What h11 refuses and we answer with 200, by h11's reason; each with why that may be. Looked through by hand."""
-OFFER = b"pgrade"
-"""An offer of another protocol is passed over only where its head comes in one piece, and it is the first."""
 
 
 class Request(NamedTuple):
@@ -208,7 +205,6 @@ def test_each_request_has_one_reply_and_the_front_refuses_at_most_the_last(data:
 
 @fuzzed("requests", split=True)
 def test_nothing_is_served_that_a_strict_reader_would_not_have_read_so(data: bytes, places: list[int]) -> None:
-    assume(OFFER not in data)
     expected, why = reference(data)
 
     app, replies = run(asked(pieces(data, places)))
@@ -227,7 +223,6 @@ def test_nothing_is_served_that_a_strict_reader_would_not_have_read_so(data: byt
 
 @fuzzed("requests", split=True)
 def test_requests_do_not_depend_on_where_their_bytes_were_cut(data: bytes, places: list[int]) -> None:
-    assume(OFFER not in data)
     at_once, in_pieces = (run(asked(each)) for each in ([data] if data else [], pieces(data, places)))
 
     assert [each for each in at_once[0].calls if each] == [each for each in in_pieces[0].calls if each]

@@ -2,8 +2,6 @@
 
 import asyncio
 
-import pytest
-
 from app.heads import FrontLimits
 from tests.support.wired import answer, front
 
@@ -59,19 +57,6 @@ async def test_who_takes_nothing_of_the_last_answer_is_not_waited_for_for_ever()
     protocol.expire()
 
     assert transport.aborted
-
-
-@pytest.mark.parametrize("name", [b"UPGRADE", b"Upgrade"])
-async def test_an_offer_of_another_protocol_that_was_overlooked_ends_the_connection(name: bytes) -> None:
-    protocol, transport = front(answer)
-
-    protocol.data_received(b"GET / HTTP/1.1\r\nhost: x\r\nconnection: %b\r\nupg" % name)
-    protocol.data_received(b"rade: h2c\r\n\r\nPRI * HTTP/2.0\r\n\r\n")
-    await asyncio.sleep(0.01)
-
-    (written,) = transport.writes
-    assert written.startswith(b"HTTP/1.1 200")
-    assert transport.ended
 
 
 async def test_who_takes_no_answers_is_asked_for_no_more_requests() -> None:
