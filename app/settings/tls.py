@@ -30,8 +30,10 @@ def load_certificate(context: ssl.SSLContext, server: ServerSettings) -> None:
     certificate = _read("tls_certificate", server.tls_certificate)
     locked = b"ENCRYPTED" in (_read("tls_key", server.tls_key) if server.tls_key else certificate)
     try:
-        # without a callable OpenSSL would ask on the terminal
-        context.load_cert_chain(server.tls_certificate, server.tls_key or None, lambda: server.tls_key_password)
+        # OpenSSL takes a certificate before it looks at the key: one that fails leaves a context without either
+        for each in (ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), context):
+            # without a callable it would ask on the terminal
+            each.load_cert_chain(server.tls_certificate, server.tls_key or None, lambda: server.tls_key_password)
     except ssl.SSLError as error:
         raise ConfigError(*_why(error, server, locked=locked)) from None
     except ValueError:

@@ -1,6 +1,7 @@
 """A certificate that cannot be shown stops the start, in one line that says what is wrong."""
 
 import ssl
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -8,21 +9,23 @@ import trustme
 from cryptography.hazmat.primitives import serialization
 
 from app.settings import ConfigError, Secret, ServerSettings, load, local_address
-from app.settings.tls import tls_context
+from app.settings.tls import load_certificate, tls_context
 
 PASSWORD = "open-sesame"  # noqa: S105 - a test's
 
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """`chain`, its `key`, the same `locked`, `both` in one file, and the key of `another`."""
+    """`chain`, its `key`, the same `locked`, `both` in one file, and the key of `another`, whose is `foreign`."""
     directory = tmp_path_factory.mktemp("certificates")
     authority = trustme.CA()
     issued = authority.issue_cert("gateway.test")
     issued.cert_chain_pems[0].write_to_path(directory / "chain")
     issued.private_key_pem.write_to_path(directory / "key")
     issued.private_key_and_cert_chain_pem.write_to_path(directory / "both")
-    authority.issue_cert("other.test").private_key_pem.write_to_path(directory / "another")
+    other = authority.issue_cert("other.test")
+    other.private_key_pem.write_to_path(directory / "another")
+    other.cert_chain_pems[0].write_to_path(directory / "foreign")
     key = serialization.load_pem_private_key(issued.private_key_pem.bytes(), None)
     locked = key.private_bytes(
         serialization.Encoding.PEM,
@@ -76,6 +79,31 @@ def test_what_does_not_belong_together_is_named(files: Path, names: tuple[str, s
         tls_context(settings(files, *names))
 
     assert caught.value.path == path
+
+
+@pytest.mark.parametrize(("certificate", "key"), [("foreign", "key"), ("foreign", "garbage"), ("garbage", "key")])
+def test_what_was_shown_is_shown_on_where_the_next_does_not_belong_together(
+    files: Path, certificate: str, key: str
+) -> None:
+    context = tls_context(settings(files, "both"))
+    assert context is not None
+
+    with pytest.raises(ConfigError):
+        load_certificate(context, settings(files, certificate, key))
+
+    assert shakes_hands(context)
+
+
+def shakes_hands(context: ssl.SSLContext) -> bool:
+    """Whether somebody who trusts anybody agrees with `context`; raises SSLError."""
+    anybody = ssl.create_default_context()
+    anybody.check_hostname, anybody.verify_mode = False, ssl.CERT_NONE
+    theirs, ours = ssl.MemoryBIO(), ssl.MemoryBIO()
+    sides = context.wrap_bio(theirs, ours, server_side=True), anybody.wrap_bio(ours, theirs)
+    for side in sides * 3:
+        with suppress(ssl.SSLWantReadError):
+            side.do_handshake()
+    return all(side.version() for side in sides)
 
 
 def test_it_is_found_when_settings_are_read_and_says_where_they_came_from(files: Path) -> None:
