@@ -33,7 +33,7 @@ class Front(Parting):
         super().__init__(*args, **kwargs)
         self.limits = limits
         self.refused = refused
-        self.patience = limits.body_seconds
+        self.patience = limits.stall_seconds
         self.stalled = False
         """It takes too little of its answers to be asked for more."""
         self.waiting_for_head = False
@@ -194,7 +194,7 @@ class Front(Parting):
     def resume_writing(self) -> None:
         super().resume_writing()
         if self.stalled:
-            self.stalled, self.unsent = False, NEVER
+            self.stalled = False
             self._go_on()
 
     def _go_on(self) -> None:
@@ -207,7 +207,7 @@ class Front(Parting):
             return
         now = self.loop.time()
         if self.flow.write_paused:
-            self.stalled, self.due = True, now + self.patience
+            self.stalled, self.due = True, NEVER  # `flow` does not wait for ever
             self.flow.pause_reading()
             return
         self.flow.resume_reading()
@@ -268,7 +268,7 @@ class Front(Parting):
     def expire(self) -> None:
         """The client took too long, or a kept connection was not used."""
         self.due = NEVER
-        if self.lingering or self.stalled or self.transport.is_closing():
+        if self.lingering or self.transport.is_closing():
             self._part()
             return
         running = self.running

@@ -13,7 +13,7 @@ class Parting(HttpToolsProtocol):
     """Whoever sweeps asks a connection that is `due` to `expire`; while `lingering` or closing that is `_part`."""
 
     patience: float
-    """Seconds in which a client has to take something of what it was sent."""
+    """Seconds in which a client has to take something of what it was sent: as long as within an answer."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -37,7 +37,7 @@ class Parting(HttpToolsProtocol):
             self.transport.write_eof()
 
     def _part(self) -> None:
-        """What was said last is thrown away once the client takes nothing of it for as long as a body may take."""
+        """What was said last is thrown away once the client takes nothing of it."""
         left = self.transport.get_write_buffer_size()
         if not 0 < left < self.unsent:
             self.transport.abort()

@@ -36,7 +36,6 @@ LAST_WORDS_SECONDS = 1.0
 AT_MOST_SECONDS = 4.5
 LAST_LINE_SECONDS = 0.3
 LOOK_SECONDS = 0.1
-TLS_GOODBYE_SECONDS = 2.0
 FILES_WANTED = 65_536
 CALLS_WERE_CUT = 3
 """The exit status of a stop that could not wait for all calls; 1 is a start that failed, 2 a wrong command line."""
@@ -182,7 +181,8 @@ class DrainingServer(uvicorn.Server):
         deadlines: dict[str, Any] = {}
         if self._tls is not None:
             deadlines["ssl_handshake_timeout"] = self._settings.header_seconds
-            deadlines["ssl_shutdown_timeout"] = TLS_GOODBYE_SECONDS
+            # what is unsent when a connection is closed is thrown away then
+            deadlines["ssl_shutdown_timeout"] = self._settings.write_stall_seconds
         loop = asyncio.get_running_loop()
         server = await loop.create_server(connected, sock=listener, ssl=self._tls, backlog=config.backlog, **deadlines)
         self.servers.append(server)

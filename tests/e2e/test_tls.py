@@ -1,11 +1,15 @@
 """TLS that ends here: who speaks it is served as ever, and who does not costs nothing."""
 
+import http.client
+import json
 import re
 import socket
 import ssl
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import httpx
@@ -38,12 +42,17 @@ def trust(authority: trustme.CA) -> ssl.SSLContext:
 def gateway(
     authority: trustme.CA, trust: ssl.SSLContext, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[GatewayProcess]:
-    directory = tmp_path_factory.mktemp("tls")
+    with gateway_with_tls(tmp_path_factory.mktemp("tls"), authority, trust) as process:
+        yield process
+
+
+def gateway_with_tls(
+    directory: Path, authority: trustme.CA, trust: ssl.SSLContext
+) -> AbstractContextManager[GatewayProcess]:
     authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(directory / "both.pem")
     config = {"server": {"header_seconds": 2, "body_seconds": 4}, "metrics": {"port": 0}}
     environ = {"SIGNALBOX__SERVER__TLS_CERTIFICATE": str(directory / "both.pem"), "SIGNALBOX_API_KEYS": f"alice={KEY}"}
-    with gateway_process(directory, config, environ=environ, trust=trust) as process:
-        yield process
+    return gateway_process(directory, config, environ=environ, trust=trust)
 
 
 def wrapped(gateway: GatewayProcess, trust: ssl.SSLContext) -> ssl.SSLSocket:
@@ -130,3 +139,21 @@ def test_healthcheck_finds_its_own_gateway(gateway: GatewayProcess, directory: P
     assert (found.returncode, found.stdout) == (0, "ok\n")
     assert strict.returncode == 1
     assert "certificate verify failed" in strict.stderr
+
+
+def test_a_last_answer_is_whole_however_late_its_caller_begins_to_read(
+    authority: trustme.CA, trust: ssl.SSLContext, tmp_path: Path
+) -> None:
+    body = json.dumps({"model": "demo", "input": ["a"] * 60_000}).encode()
+    fields = f"Authorization: {HOLDER['authorization']}", "Connection: close", f"Content-Length: {len(body)}"
+
+    with gateway_with_tls(tmp_path, authority, trust) as gateway, socket.socket() as plain:
+        plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16384)
+        plain.connect(("127.0.0.1", gateway.port))
+        with trust.wrap_socket(plain, server_hostname="127.0.0.1") as wire, wire.makefile("rb") as answer:
+            wire.sendall(head(gateway.port, *fields, path="/v1/embeddings") + body)
+            time.sleep(4)  # longer than goodbyes are waited for, shorter than server.write_stall_seconds
+            assert answer.readline() == b"HTTP/1.1 200 OK\r\n"
+            length = int(http.client.parse_headers(answer)["content-length"])
+            assert length > 8 * 2**20  # more than kernels hold
+            assert len(answer.read()) == length

@@ -162,11 +162,11 @@ def test_H_18_answers_that_nobody_takes(tmp_path: Path) -> None:
     """Strangers ask and ask, and read no answer.
 
     Happens: no more of their requests are begun than fit on the way to them, so none is in flight; after
-    `server.body_seconds` in which they took nothing their connections end.
+    `server.write_stall_seconds` in which they took nothing their connections end.
 
     Seen: `http_requests_in_flight`, `http_connections`.
     """
-    with gateway_process(tmp_path, {"server": {"body_seconds": 4, "max_in_flight": 5}}) as gateway:
+    with gateway_process(tmp_path, {"server": {"write_stall_seconds": 4, "max_in_flight": 5}}) as gateway:
         with ExitStack() as stack:
             wires = [stack.enter_context(Wire(gateway.port)) for _ in range(6)]
             for wire in wires:

@@ -2,7 +2,8 @@
 
 import asyncio
 
-from app.heads import FrontLimits
+from app.heads import DEFAULT_LIMITS, FrontLimits
+from app.parting import NEVER
 from tests.support.wired import answer, front
 
 
@@ -66,16 +67,15 @@ async def test_who_takes_no_answers_is_asked_for_no_more_requests() -> None:
     await asyncio.sleep(0.01)
     assert (len(transport.writes), transport.paused, len(protocol.tasks)) == (1, True, 0)
 
-    for left in (200_000, 100_000):  # it takes some of it
-        transport.unsent = left
-        protocol.expire()
     protocol.resume_writing()
     await asyncio.sleep(0.01)
     assert (len(transport.writes), transport.paused) == (2, True)
 
-    for _ in range(2):
+    seconds = DEFAULT_LIMITS.stall_seconds
+    for turn, transport.unsent in enumerate((200_000, 100_000, 100_000)):  # it takes some of it, and then no more
         assert not transport.aborted
-        protocol.expire()
+        assert protocol.due == NEVER
+        protocol.flow.cut_if_stalled((turn + 1) * (seconds + 1))
     assert transport.aborted
 
 
