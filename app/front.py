@@ -138,7 +138,7 @@ class Front(Parting):
             self.server_state.default_headers,
             self.on_response_complete,
             keep_alive=version != "1.0" and parser.should_keep_alive(),
-            expects_continue=self.expect_100_continue,
+            expects_continue=self.expect_100_continue and version != "1.0",
         )
         cycle.scope = {
             "type": "http",

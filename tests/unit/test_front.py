@@ -4,6 +4,8 @@ import asyncio
 import gc
 from typing import Any
 
+import pytest
+
 from tests.support.wired import BODY, answer, front
 
 
@@ -98,6 +100,21 @@ async def test_a_body_that_is_still_coming_is_received_as_asgi_has_it() -> None:
     await asyncio.sleep(0.01)
 
     assert transport.writes == [b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"]
+
+
+@pytest.mark.parametrize(("version", "said"), [(b"1.1", [b"HTTP/1.1 100 Continue\r\n\r\n"]), (b"1.0", [])])
+async def test_only_who_knows_the_word_is_told_to_continue(version: bytes, said: list[bytes]) -> None:
+    async def hot(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+
+    protocol, transport = front(hot)
+
+    protocol.data_received(b"POST / HTTP/%b\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: 2\r\n\r\n" % version)
+    await asyncio.sleep(0.01)
+
+    assert transport.writes == said
+    protocol.connection_lost(None)
+    await asyncio.sleep(0.01)
 
 
 async def test_answers_to_pipelined_requests_keep_their_order_and_their_bodies() -> None:
