@@ -1,9 +1,8 @@
 """How an HTTP/2 provider may end a stream or a connection, in the words of every other failure."""
 
 import asyncio
-import fcntl
-import sys
-import termios
+import time
+from pathlib import Path
 
 import pytest
 from h2.errors import ErrorCodes
@@ -178,10 +177,7 @@ async def test_a_call_that_cannot_be_ended_takes_the_connection_along(upstream: 
     await upstream.send("POST", "chat", b"{}")
     stuck.writer.transport.pause_reading()
     upload = asyncio.create_task(upstream.send("POST", "chat", b"x" * 16_000_000))
-    seen = 0
-    while not (waiting := unread(stuck.writer)) or waiting != seen:
-        seen = waiting
-        await asyncio.sleep(0.3)
+    await until_stuck(stuck.writer)
 
     upload.cancel()
 
@@ -191,7 +187,19 @@ async def test_a_call_that_cannot_be_ended_takes_the_connection_along(upstream: 
     stuck.writer.transport.resume_reading()
 
 
-def unread(writer: asyncio.StreamWriter) -> int:
-    """Bytes that wait in the kernel for the provider: no more of them come once all buffers on the way are full."""
-    waiting = fcntl.ioctl(writer.get_extra_info("socket").fileno(), termios.FIONREAD, bytes(4))
-    return int.from_bytes(waiting, sys.byteorder)
+async def until_stuck(writer: asyncio.StreamWriter) -> None:
+    """Until nothing has moved for a second: all buffers on the way to the provider are full, the sender's too."""
+    seen, since = (0, 0), time.monotonic()
+    while not all(seen) or time.monotonic() - since < 1:
+        await asyncio.sleep(0.1)
+        if (waiting := unread(writer)) != seen:
+            seen, since = waiting, time.monotonic()
+
+
+def unread(writer: asyncio.StreamWriter) -> tuple[int, int]:
+    """Bytes in the kernel: what the sender is not rid of yet, and what the provider has not read."""
+    ports = [f":{writer.get_extra_info(name)[1]:04X}" for name in ("peername", "sockname")]
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    queues = {row[1][-5:]: row[4].split(":") for row in rows if {row[1][-5:], row[2][-5:]} == set(ports)}
+    sent, received = (queues[port] for port in ports)
+    return int(sent[0], 16), int(received[1], 16)
