@@ -62,8 +62,9 @@ class Resolver:
         raise OSError("the name has no address")
 
     def _begun(self, host: str) -> "asyncio.Future[Sequence[str] | OSError]":
+        """Raises OSError where there is no thread to be had: what was not begun must not be waited for."""
         loop = asyncio.get_running_loop()
-        running = self._running[host] = loop.create_future()
+        running: asyncio.Future[Sequence[str] | OSError] = loop.create_future()
 
         def told(found: Sequence[str] | OSError) -> None:
             del self._running[host]
@@ -74,10 +75,14 @@ class Resolver:
                 found: Sequence[str] | OSError = self._lookup(host)
             except OSError as error:
                 found = error
-            except UnicodeError as error:  # a name that cannot be one
+            except Exception as error:  # noqa: BLE001 - such as a name that cannot be one: all of them are waited for
                 found = OSError(str(error))
             with suppress(RuntimeError):  # the loop has ended meanwhile
                 loop.call_soon_threadsafe(told, found)
 
-        Thread(target=look_up, name=f"lookup of {host}", daemon=True).start()
+        try:
+            Thread(target=look_up, name=f"lookup of {host}", daemon=True).start()
+        except RuntimeError as error:
+            raise OSError(str(error)) from None
+        self._running[host] = running
         return running
