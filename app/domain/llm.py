@@ -2,15 +2,17 @@
 
 from collections.abc import AsyncGenerator, Callable
 from enum import StrEnum
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import Meta, Raw, Struct
 
 from app.domain.errors import InvalidRequestError
 from app.domain.usage import NO_USAGE, TokenUsage
 
 MODEL_LENGTH = 256
+MOST_CHOICES = 1024
+"""Of one answer; a larger `n` is not counted by."""
 
 
 class CacheStatus(StrEnum):
@@ -58,6 +60,14 @@ class LLMRequest(Struct, frozen=True, gc=False):
             options = optional(fields, "stream_options", _decode_options, "an object or null")
             wanted = options is not None and options.include_usage is True
         return cls(operation, model, stream, wanted, fields)
+
+    @property
+    def choices(self) -> int:
+        """How many answers are asked for, at least 1; whether `n` may be what it is, is the provider's to say."""
+        try:
+            return _decode_count(self.fields["n"]) if "n" in self.fields else 1
+        except msgspec.DecodeError:
+            return 1
 
     def to_json(self, *, model: str) -> bytes:
         """The body to send upstream, `model` being the provider's own name for it.
@@ -156,5 +166,6 @@ def _with_usage(options: Raw | None) -> Raw:
 _decode_fields = msgspec.json.Decoder(dict[str, Raw]).decode
 _decode_text = msgspec.json.Decoder(str).decode
 _decode_flag = msgspec.json.Decoder(bool | None).decode
+_decode_count = msgspec.json.Decoder(Annotated[int, Meta(ge=1, le=MOST_CHOICES)]).decode
 _decode_options = msgspec.json.Decoder(_StreamOptions | None).decode
 _encode = msgspec.json.Encoder().encode

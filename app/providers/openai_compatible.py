@@ -74,7 +74,7 @@ class OpenAICompatibleProvider:
     async def _stream(self, request: LLMRequest, body: bytes, lines: bytes) -> Reply:
         exchange = await self._upstream.open("POST", self._paths[request.operation], body, lines)
         reply = Reply(body=b"", provider=self.name, model=request.model, seconds_connecting=exchange.connecting)
-        stream = EventStream(exchange, self._reader, reply)
+        stream = EventStream(exchange, self._reader, reply, choices=request.choices)
         try:
             first = await self._first(request, exchange, stream, reply)
         except BaseException:

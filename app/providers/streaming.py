@@ -13,11 +13,13 @@ class EventStream:
     An error inside the stream is raised after the events that came before it, however they were packed.
     """
 
-    def __init__(self, exchange: Exchange, reader: AnswerReader, reply: Reply) -> None:
+    def __init__(self, exchange: Exchange, reader: AnswerReader, reply: Reply, *, choices: int = 1) -> None:
+        """`choices` is how many were asked for: each says by itself why it ended."""
         self._exchange = exchange
         self._reader = reader
         self._reply = reply
         self._cutter = EventCutter()
+        self._choices = choices
         self._begun = False
         self._failure: UpstreamError | None = None
 
@@ -51,5 +53,5 @@ class EventStream:
         cutter, provider = self._cutter, self._reply.provider
         if cutter.too_long:
             raise UpstreamMalformedError(f"{provider} sent an event without an end", provider=provider)
-        if cutter.pending or (self._begun and not self._reply.finish_reasons):
+        if cutter.pending or (self._begun and len(self._reply.finish_reasons) < self._choices):
             raise UpstreamTruncatedError(f"{provider}'s stream ended without [DONE]", provider=provider)

@@ -70,6 +70,20 @@ def test_U_09_streams_that_were_cut(
     assert (line["status"], line["attempts"]) == ("upstream_truncated", "primary:upstream_truncated")
 
 
+def test_U_09_one_choice_of_two(gateway: GatewayProcess, provider: ProviderProcess, model: str) -> None:
+    """Two choices were asked for (`n`), and the stream ends well but without `[DONE]` when one has said why it ended.
+
+    Happens: an error event `upstream_truncated` behind what came, and no `[DONE]`.
+    Seen: as for every stream that was cut.
+    """
+    provider.script(model, stream(FIRST, LAST))
+
+    response = gateway.chat(f"primary/{model}", stream=True, n=2)
+
+    assert b"".join(each + b"\n\n" for each in events_of(response)[:2]) == FIRST + LAST
+    assert last_error(response)["code"] == "upstream_truncated"
+
+
 TWO_LINES = b'data: {"choices":[{"index":0,"delta":{"content":"two"},\ndata: "finish_reason":"stop"}]}\n\n'
 NAMED = b"event: message\nid: 7\n" + FIRST
 TIGHT = FIRST.replace(b"data: ", b"data:")

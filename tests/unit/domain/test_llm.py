@@ -196,3 +196,12 @@ def test_a_models_name_has_a_longest_length() -> None:
 
     with pytest.raises(InvalidRequestError, match="visible characters"):
         LLMRequest.parse(Operation.CHAT, body)
+
+
+@pytest.mark.parametrize(
+    ("n", "choices"),
+    [("2", 2), ("1", 1), ("null", 1), ("0", 1), ("-3", 1), ('"two"', 1), ("[2]", 1), ("1e400", 1), ("9" * 5000, 1)],
+)
+def test_how_many_choices_are_asked_for_is_read_where_it_can_be(n: str, choices: int) -> None:
+    assert LLMRequest.parse(Operation.CHAT, START + b',"n":' + n.encode() + b"}").choices == choices
+    assert LLMRequest.parse(Operation.CHAT, START + b"}").choices == 1

@@ -40,11 +40,11 @@ class Scripted:
         self.done = done
 
 
-def stream(*pieces: bytes) -> tuple[EventStream, Reply, Scripted]:
+def stream(*pieces: bytes, choices: int = 1) -> tuple[EventStream, Reply, Scripted]:
     exchange = Scripted(*pieces)
     reply = Reply(body=b"", provider="acme", model="m")
     reader = AnswerReader("acme", ErrorReader("acme", Redactor([])))
-    return EventStream(exchange, reader, reply), reply, exchange
+    return EventStream(exchange, reader, reply, choices=choices), reply, exchange
 
 
 async def drain(events: EventStream) -> list[bytes]:
@@ -120,6 +120,15 @@ async def test_a_stream_that_said_why_it_ended_needs_no_done(end: bytes) -> None
 
     assert await drain(events) == [ONE, LAST]
     assert not events.done
+
+
+async def test_of_several_choices_each_has_to_say_why_it_ended() -> None:
+    halved, _, _ = stream(ONE, LAST, choices=2)
+    whole, _, _ = stream(ONE, LAST, LAST, choices=2)
+
+    with pytest.raises(errors.UpstreamTruncatedError):
+        await drain(halved)
+    assert await drain(whole) == [ONE, LAST, LAST]
 
 
 @pytest.mark.parametrize("end", [b"data: [DONE]", b"data: [DONE]\n", b"data:[DONE]\r\n"])
