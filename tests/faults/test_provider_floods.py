@@ -54,9 +54,14 @@ HEADS = {
     "a header of 50 MB": Flood([send(b"HTTP/1.1 200 OK\r\nx-a: "), *[send(KIB_64)] * 800]),
     "a status line without an end": Flood([send(b"HTTP/1.1 200 "), again(KIB_64)]),
 }
+CHUNKED_ON = send(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\n{}\r\n")
+CHUNKED = send(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n")
 BODIES = {
     "a bomb": Flood(packed_bomb(), grown=80 * MIB),
     "a body of 64 MiB, as it says": Flood([head(f"content-length: {64 * MIB}"), again(KIB_64)]),
+    "trailers without an end": Flood([CHUNKED, again(b"x-a: b\r\n" * 1000)]),
+    "a trailer without an end": Flood([CHUNKED, send(b"x-a: "), again(KIB_64)]),
+    "the head of a chunk without an end": Flood([CHUNKED_ON, send(b"5;a="), again(KIB_64)]),
     "a body without an end": Flood([head("connection: close"), again(KIB_64)], grown=80 * MIB),
 }
 STREAMS = {
@@ -116,10 +121,10 @@ def test_U_06_heads_without_an_end(
 def test_U_06_bodies_without_an_end(
     flooded: GatewayProcess, provider: ProviderProcess, model: str, flood: Flood
 ) -> None:
-    """A provider answers with 64 MiB, with no end, or with a gigabyte packed into one megabyte.
+    """A provider answers with 64 MiB, with no end, with a gigabyte packed into one megabyte, or with endless trailers.
 
     Happens: 502 `upstream_malformed` as soon as 32 MiB are passed, before it where the head tells; its connection is
-    closed. A packed answer is unpacked no further than that.
+    closed. A packed answer is unpacked no further than that. What is around a body may be 64 KiB (100 KiB with httpx).
     Seen: `llm_provider_errors_total{error_type="upstream_malformed"}`; memory grows by what 32 MiB take, for so long.
     """
     suffer(flooded, provider, model, flood, streamed=False)

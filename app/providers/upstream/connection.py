@@ -16,7 +16,9 @@ from app.providers.upstream.base import LINGER_SECONDS, Headers, Limits
 from app.providers.upstream.inflating import ENCODINGS, IDENTITY, Inflater, InflatingError
 
 HIGH_WATER = 64 * 1024
-HEAD_BYTES = 64 * 1024
+FRAMING_BYTES = 64 * 1024
+"""In a row without a byte of the body: a head, trailers, the head of a chunk. The parser keeps what it has of them."""
+
 NEVER = math.inf
 
 
@@ -44,7 +46,7 @@ class Connection(asyncio.Protocol):
     """An `Exchange` while it is busy; `due` is when it will have taken too long, or been idle for too long."""
 
     __slots__ = (
-        "_body", "_closed", "_error", "_head_bytes", "_held", "_inflater", "_keep", "_limits", "_loop", "_parser",
+        "_body", "_closed", "_error", "_framing", "_held", "_inflater", "_keep", "_limits", "_loop", "_parser",
         "_pool", "_size", "_total_due", "_transport", "_until_close", "_waiter", "_whole", "busy", "connecting",
         "due", "headers", "reused", "status",
     )  # fmt: skip # a line for each would be twenty
@@ -59,7 +61,7 @@ class Connection(asyncio.Protocol):
         self._error: Exception | None = None
         self._inflater: Inflater | None = None
         self._body: list[bytes] = []
-        self._head_bytes = self._held = self._size = 0
+        self._framing = self._held = self._size = 0
         self._whole = self._keep = self._until_close = self._closed = False
         self._total_due = NEVER
         self.due = NEVER
@@ -83,7 +85,7 @@ class Connection(asyncio.Protocol):
         self.headers = []
         self._inflater = None
         self._body = []
-        self._head_bytes = self._held = self._size = 0
+        self._framing = self._held = self._size = 0
         self._whole = whole
         self._closed = self._until_close = False
         self._transport.write(request)
@@ -186,14 +188,13 @@ class Connection(asyncio.Protocol):
         elif self.status:  # the head has its own limit, which a trickle does not extend
             due = self._loop.time() + self._limits.idle
             self.due = due if due < self._total_due else self._total_due
-        else:
-            self._head_bytes += len(data)
+        self._framing += len(data)
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):  # nobody asked for another protocol
             self._malformed("is not HTTP")
-        if self._head_bytes > HEAD_BYTES and not self.status:
-            self._malformed("has too large a head")
+        if self._framing > FRAMING_BYTES:
+            self._malformed("has too much around its body" if self.status else "has too large a head")
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._pool.forget(self)
@@ -207,7 +208,7 @@ class Connection(asyncio.Protocol):
     def _lost(self) -> Exception:
         if self.status:
             return UpstreamTruncatedError(f"{self._pool.provider} hung up in mid-answer", provider=self._pool.provider)
-        if self.reused and not self._head_bytes:
+        if self.reused and not self._framing:
             return StaleError()
         return UpstreamError(f"{self._pool.provider} hung up without an answer", provider=self._pool.provider)
 
@@ -244,6 +245,7 @@ class Connection(asyncio.Protocol):
             self._wake()
 
     def on_body(self, body: bytes) -> None:
+        self._framing = 0
         if not self.busy or self._closed:  # it was cut short meanwhile, or nobody reads any more
             return
         if self._inflater is not None:
