@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import ssl
+import tracemalloc
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -72,6 +73,24 @@ async def test_a_server_whose_certificate_is_not_is_told_nothing(
         await upstream.aclose()
 
     assert provider.connections == 0
+
+
+async def test_an_answer_in_ever_so_many_pieces_costs_what_an_answer_costs() -> None:
+    pieces = [b"2\r\nab\r\n" * 1000] * 200
+
+    async with origin() as provider:
+        provider.script = says(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n", *pieces, b"0\r\n\r\n")
+        upstream = upstream_of("lean")(provider="p", base_url=provider.url, headers={}, limits=Limits())
+        tracemalloc.start()
+        try:
+            answer = await upstream.send("POST", "chat", b"{}")
+            _, most = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        await upstream.aclose()
+
+    assert answer.body == b"ab" * 200_000
+    assert most < 4 * MIB, "a list of 200,000 takes eight"
 
 
 @pytest.mark.parametrize("kind", KINDS)

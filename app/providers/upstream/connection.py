@@ -19,6 +19,7 @@ HIGH_WATER = 64 * 1024
 FRAMING_BYTES = 64 * 1024
 """In a row without a byte of the body: a head, trailers, the head of a chunk. The parser keeps what it has of them."""
 
+MOST_PIECES = 1024
 NEVER = math.inf
 
 
@@ -60,7 +61,7 @@ class Connection(asyncio.Protocol):
         self._waiter: asyncio.Future[None] | None = None
         self._error: Exception | None = None
         self._inflater: Inflater | None = None
-        self._body: list[bytes] = []
+        self._body: list[bytes | bytearray] = []
         self._framing = self._held = self._size = 0
         self._whole = self._keep = self._until_close = self._closed = False
         self._total_due = NEVER
@@ -111,7 +112,7 @@ class Connection(asyncio.Protocol):
         body = self._body
         self._body = []
         self._let_flow()
-        return body[0] if len(body) == 1 else b"".join(body)
+        return bytes(body[0]) if len(body) == 1 else b"".join(body)
 
     def _let_flow(self) -> None:
         """Read on after a pause; also at the end, or the next answer on this connection would never be seen."""
@@ -256,7 +257,12 @@ class Connection(asyncio.Protocol):
                 return
             if not body:
                 return
-        self._body.append(body)
+        if (pieces := len(self._body)) < MOST_PIECES:
+            self._body.append(body)
+        elif pieces == MOST_PIECES:
+            self._body.append(bytearray(body))
+        else:  # cut into ever so many, where each costs fifty bytes beside its own
+            self._body[-1] += body
         if self._whole:
             self._size += len(body)
             if self._size > self._limits.answer_bytes:
