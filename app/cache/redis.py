@@ -63,6 +63,7 @@ class RedisCache:
         self._queued_bytes = 0
         self._wanted = asyncio.Event()
         self._back = asyncio.Event()
+        self._writing = asyncio.Lock()
 
     async def get(self, key: bytes) -> bytes | None:
         if self._queue and (queued := self._queue.get(key)) is not None:
@@ -84,8 +85,9 @@ class RedisCache:
     async def clear(self) -> None:
         self._queue.clear()
         self._queued_bytes = 0
-        async for name in self._server.names(self._prefix):
-            await self._server.remove(name)
+        async with self._writing:  # what is on its way would arrive behind the broom
+            async for name in self._server.names(self._prefix):
+                await self._server.remove(name)
 
     async def ping(self) -> None:
         try:
@@ -141,7 +143,8 @@ class RedisCache:
         while self._queue:
             batch = list(self._queue.items())[:PIPELINE]
             if self._breaker.closed:
-                await self._write_batch(batch)
+                async with self._writing:
+                    await self._write_batch(batch)
             else:
                 self.size.drop("redis_away", len(batch))
             for key, written in batch:

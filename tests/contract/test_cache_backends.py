@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
 import pytest
 from dependency_injector import providers as di
@@ -165,3 +166,43 @@ async def test_memory_is_bounded_by_bytes_and_what_was_used_last_stays() -> None
     found = {name: await cache.get(name) is not None for name in (b"a", b"b", b"c", b"d", b"too large")}
     assert found == {b"a": True, b"b": False, b"c": True, b"d": True, b"too large": False}
     assert (cache.size.keys, cache.size.memory_bytes, cache.size.evictions) == (3, 3 * weight, 1)
+
+
+class Held(FakeAsyncRedis):
+    """Begins to write, and goes on when it may."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.begun, self.may, self.written = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    def pipeline(self, *args: Any, **options: Any) -> Any:
+        made: Any = super().pipeline(*args, **options)
+        execute = made.execute
+
+        async def held(**options: Any) -> Any:
+            self.begun.set()
+            await self.may.wait()
+            said = await execute(**options)
+            self.written.set()
+            return said
+
+        made.execute = held
+        return made
+
+
+async def test_clearing_forgets_what_is_just_being_written() -> None:
+    client = Held()
+    cache = RedisCache(client, timeout=5)
+    worker = asyncio.create_task(cache.run())
+    cache.set(b"k" * 32, b"an answer", ttl=60)
+    await client.begun.wait()
+
+    clearing = asyncio.create_task(cache.clear())
+    await asyncio.wait([clearing], timeout=0.1)
+    client.may.set()
+    await asyncio.gather(clearing, client.written.wait())
+    worker.cancel()
+    await asyncio.gather(worker, return_exceptions=True)
+
+    assert await client.keys() == []
+    await cache.aclose()
