@@ -197,11 +197,14 @@ class DrainingServer(uvicorn.Server):
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._hung_up, reloader)
 
     def _hung_up(self, reloader: Reloader) -> None:
-        """Who started it on a terminal and closes that wants it to stop; anybody else wants it to read again."""
-        if self._has_terminal and not _has_terminal():
-            self.handle_exit(signal.SIGHUP, None)
-        else:
+        """Who started it on a terminal and closes that wants it to stop; anybody else wants it to read again.
+
+        Of a terminal that closes both the shell and the kernel tell, so none of these is a second signal.
+        """
+        if not self._has_terminal or _has_terminal():
             reloader.ask("SIGHUP")
+        elif not self._drain.announced:
+            self.handle_exit(signal.SIGHUP, None)
 
     def _taken(self, settings: Settings) -> None:
         self._settings = settings.server

@@ -161,13 +161,14 @@ class GatewayProcess:
 
 
 @contextmanager
-def gateway_process(
+def gateway_process(  # noqa: PLR0913 - how users start it
     directory: Path,
     config: Mapping[str, Any] | None = None,
     *,
     environ: Mapping[str, str] | None = None,
     arguments: Sequence[str] = (),
     trust: ssl.SSLContext | None = None,
+    stdin: int | None = None,
 ) -> Iterator[GatewayProcess]:
     """A gateway with `config` as its file and nothing of our own environment but what it needs to run.
 
@@ -180,7 +181,7 @@ def gateway_process(
     command = [sys.executable, "-m", "app", "serve", "--port", "0", "--config", str(file), *arguments]
     clean = {"PATH": os.environ["PATH"], "HOME": str(directory), "PYTHONPATH": str(ROOT)} | dict(environ or {})
     with log.open("wb") as out, err.open("wb") as errors:
-        process = subprocess.Popen(command, cwd=directory, env=clean, stdout=out, stderr=errors)
+        process = subprocess.Popen(command, cwd=directory, env=clean, stdin=stdin, stdout=out, stderr=errors)
     try:
         banner = _wait_for_banner(process, err, log)
         port = int(banner.split("listening on ")[1].split(")")[0].rpartition(":")[2])
