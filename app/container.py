@@ -19,7 +19,7 @@ from app.domain.redaction import Redactor
 from app.monitoring.health.module import HealthModule
 from app.monitoring.module import MonitoringModule
 from app.providers.module import ProvidersModule
-from app.providers.upstream.module import UpstreamModule, recipe_of
+from app.providers.upstream.module import UpstreamModule, essence_of
 from app.services.module import ServicesModule
 from app.settings import ProviderSettings, Settings
 
@@ -176,16 +176,16 @@ def _same(before: Settings, after: Settings) -> Callable[[str], bool]:
 
     def same(check: str) -> bool:
         for old, new, prefix in rows:
-            if check.startswith(prefix):
+            if check.startswith(prefix):  # a plugin's check may have no row at all
                 name = check.removeprefix(prefix)
-                return name in old and name in new and _essence(old[name]) == _essence(new[name])
+                return _essence(old.get(name)) == _essence(new.get(name))
         return True
 
     return same
 
 
 def _essence(row: Any) -> object:
-    return recipe_of(row) if isinstance(row, ProviderSettings) else row
+    return essence_of(row) if isinstance(row, ProviderSettings) else row
 
 
 def _provider(container: Container, path: str) -> Any:

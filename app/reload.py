@@ -62,7 +62,7 @@ class Reloader:
         self._wanted.set()
 
     def stop(self) -> None:
-        """The process drains: it ends as what it is."""
+        """The process drains: it ends as what it is, and a reload under way is given up."""
         self._stopped = True
 
     async def run(self) -> None:
@@ -81,11 +81,14 @@ class Reloader:
         configuration = before.monitoring.configuration()
         try:
             loaded = await asyncio.to_thread(self._read)
-            self._check_not_blank(loaded)
+            self._check_written(loaded)
             settings, waiting = taken(before.settings(), self._started, loaded.settings)
-            different = changed(before.settings(), settings)
-            if different:
-                self._switch(*await asyncio.to_thread(_prepared, before, settings))
+            different = _different(before, settings)
+            prepared = await asyncio.to_thread(_prepared, before, settings) if different else None
+            if self._stopped:
+                return
+            if prepared is not None:
+                self._switch(*prepared)
         except Exception as error:  # noqa: BLE001 - whatever is wrong with it, what runs goes on
             said = before.redact()(str(error) or type(error).__name__)
             if not isinstance(error, ConfigError):
@@ -106,8 +109,11 @@ class Reloader:
         for notice in set(loaded.notices):
             logger.warning("configuration", notice=notice)
 
-    def _check_not_blank(self, loaded: Loaded) -> None:
+    def _check_written(self, loaded: Loaded) -> None:
+        """A file that is gone is no file that says nothing: by the defaults all providers would go."""
         now, before = loaded.contents, self._loaded.contents
+        if now is None and before is not None:
+            raise ConfigError(str(self._loaded.file), "cannot be read: it is gone")
         if now is not None and now.blank and before is not None and not before.blank:
             message = "is empty, as a file is that is just being written; one that holds a comment means the defaults"
             raise ConfigError(str(loaded.file), message)
@@ -130,6 +136,12 @@ class Reloader:
             if server is not None:
                 server.become(after)
         self.taken(container.settings())
+
+
+def _different(before: Container, settings: Settings) -> list[str]:
+    """The paths of what has changed, files that settings name among it."""
+    renewed = before.network.upstreams().outdated(settings.providers)
+    return sorted({*changed(before.settings(), settings), *(f"providers.{name}.ca_file" for name in renewed)})
 
 
 def _prepared(before: Container, settings: Settings) -> tuple[Container, Shortcut]:

@@ -34,10 +34,9 @@ class FileWatch:
 
     async def run(self) -> None:
         while True:
-            directories = self._directories()
             try:
-                await self._watch(directories)
-            except Exception as error:  # noqa: BLE001 - the library's, or the system's limit on watches
+                await self._watch(self._directories())
+            except Exception as error:  # noqa: BLE001 - the library's, the system's limit on watches, links in a circle
                 if not self._complained:
                     self._complained = True
                     said = " ".join(str(error).split())

@@ -1,7 +1,7 @@
 from collections.abc import Callable, Mapping
 from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from dependency_injector import containers
 from dependency_injector import providers as di
@@ -14,16 +14,28 @@ from app.providers.upstream.tls import tls_context
 from app.settings import ProviderSettings
 
 
+class Recipe(NamedTuple):
+    """What an upstream is made by: its row, and when the authorities in their file were renewed."""
+
+    row: ProviderSettings
+    renewed: int
+
+
 class Upstreams(dict[str, Upstream]):
     """One per provider row, as long as the row says the same; `recipes` are what each was made by."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.recipes: dict[str, object] = {}
+        self.recipes: dict[str, Recipe] = {}
 
     def gone(self, after: "Upstreams") -> list[Upstream]:
         """Those that `after` has not taken over."""
         return [each for name, each in self.items() if after.get(name) is not each]
+
+    def outdated(self, rows: Mapping[str, ProviderSettings]) -> list[str]:
+        """The rows whose authorities are others than those that were read; raises OSError where a file is gone."""
+        known = [(name, row, self.recipes[name]) for name, row in rows.items() if name in self.recipes]
+        return [name for name, row, recipe in known if _renewed(row) != recipe.renewed]
 
     async def aclose(self) -> None:
         for upstream in self.values():
@@ -60,10 +72,18 @@ def _opened(
     return upstreams
 
 
-def recipe_of(row: ProviderSettings) -> object:
-    """What of a row decides how its server is spoken to; authorities may be renewed in their file."""
-    renewed = Path(row.ca_file).stat().st_mtime_ns if row.ca_file else 0
-    return replace(row, models=(), prefix_only=False, critical=False), renewed
+def recipe_of(row: ProviderSettings) -> Recipe:
+    """Raises OSError where the file of authorities is gone."""
+    return Recipe(essence_of(row), _renewed(row))
+
+
+def essence_of(row: ProviderSettings) -> ProviderSettings:
+    """What of a row decides whom it means, and how they are spoken to."""
+    return replace(row, models=(), prefix_only=False, critical=False)
+
+
+def _renewed(row: ProviderSettings) -> int:
+    return Path(row.ca_file).stat().st_mtime_ns if row.ca_file else 0
 
 
 def _open(name: str, row: ProviderSettings, kind: Callable[..., Upstream], agent: str) -> Upstream:
