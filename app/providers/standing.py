@@ -203,6 +203,12 @@ class Standings:
             found = self._each[provider] = Standing(provider, *self._settings)
         return found
 
+    def held(self, providers: Iterable[str]) -> "Standings":
+        """The same ones, for calls that may outlive a reload: they tell nothing of whom the name means then."""
+        held = Standings(*self._settings)
+        held._each = {name: self.of(name) for name in providers}
+        return held
+
     def each(self) -> Iterable[Standing]:
         return self._each.values()
 

@@ -32,6 +32,13 @@ def _stages(settings: Settings, cache: CacheBackend) -> Sequence[Stage]:
     return [CachingStage(cache, settings.cache), CoalescingStage()]
 
 
+def _dispatch(
+    registry: ProviderRegistry, standings: Standings, metrics: Metrics, health: HealthService, settings: Settings
+) -> FallbackDispatcher:
+    held = standings.held(settings.providers)
+    return FallbackDispatcher(registry, held, metrics.providers, health, settings.retry)
+
+
 class ServicesModule(containers.DeclarativeContainer):
     settings = di.Dependency(instance_of=Settings)
     cache: di.Dependency[CacheBackend] = di.Dependency()
@@ -47,7 +54,5 @@ class ServicesModule(containers.DeclarativeContainer):
     wrong_keys = di.Singleton(WrongKeys, settings.provided.server.wrong_keys_per_minute)
     observers = di.Singleton(_observers, settings, metrics, settled, journal)
     stages = di.Singleton(_stages, settings, cache)
-    dispatch = di.Singleton(
-        FallbackDispatcher, registry, standings, metrics.provided.providers, health, settings.provided.retry
-    )
+    dispatch = di.Singleton(_dispatch, registry, standings, metrics, health, settings)
     llm = di.Singleton(LLMService, stages, dispatch, observers, drain, registry.provided.public_name)
