@@ -21,8 +21,8 @@ logger = structlog.get_logger("signalbox.health")
 class PythonCheck:
     """A function without arguments. None is healthy, a text degraded, and raising unhealthy.
 
-    A coroutine function runs on the event loop and must not block it. Any other gets a thread, one at a time: who does
-    not come back in time is not asked again until it does.
+    A coroutine function runs on the event loop and must not block it. Any other gets a thread, one at a time, whatever
+    is reloaded meanwhile: who does not come back in time is not asked again until it does.
     """
 
     def __init__(self, name: str, row: CheckSettings, load: Callable[[], Any]) -> None:
@@ -32,7 +32,6 @@ class PythonCheck:
         self.max_age = row.interval_seconds
         self.deadline = row.timeout_seconds
         self._broken = ""
-        self._thread: threading.Thread | None = None
         try:
             self._call = load()
             if not callable(self._call):
@@ -56,7 +55,7 @@ class PythonCheck:
 
     async def _in_thread(self) -> Any:
         """A daemon: Python's own pools would wait for it at the end of the process, for ever if need be."""
-        if self._thread is not None and self._thread.is_alive():
+        if any(each.name == self.name for each in threading.enumerate()):
             raise TimeoutError("has not come back from its last turn")
         loop = asyncio.get_running_loop()
         answered: asyncio.Future[Any] = loop.create_future()
@@ -69,8 +68,7 @@ class PythonCheck:
             with suppress(RuntimeError):  # the loop is closed: nobody waits any more
                 loop.call_soon_threadsafe(_settle, answered, told, failed)
 
-        self._thread = threading.Thread(target=work, name=self.name, daemon=True)
-        self._thread.start()
+        threading.Thread(target=work, name=self.name, daemon=True).start()
         return await answered
 
 
