@@ -20,7 +20,7 @@ logger = structlog.get_logger("signalbox.server")
 
 
 class Life:
-    """Begun when the application starts; `end` closes everything, however stubborn, within three seconds."""
+    """Begun when the application starts; `end` closes everything, however stubborn, within four and a half seconds."""
 
     def __init__(self, container: Container) -> None:
         self.container = container
@@ -40,11 +40,11 @@ class Life:
         """
         before = self.container
         hand_over(before, after)
-        running, closing = before.workers(), after.workers()
+        running, wanted = before.workers(), after.workers()
         for worker in running:
-            if worker not in closing:
+            if worker not in wanted:
                 self._workers.stop(worker)
-        for worker in closing:
+        for worker in wanted:
             if worker not in running:
                 self._workers.start(worker)
         self.container = after
