@@ -239,7 +239,7 @@ def _parsed(path: Path, text: str) -> Any:
     if text[:1] in {"[", "{"}:
         try:
             return msgspec.json.decode(text)
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, UnicodeError):
             return text
     return known.commas(text) if get_origin(_type_at(path)) is tuple else text
 
