@@ -92,6 +92,15 @@ class UpstreamAuthError(
         self.key_refused = key_refused
 
 
+class UpstreamForbiddenError(
+    UpstreamAuthError,
+    word="upstream_auth", status=502, type="upstream_error", code="upstream_auth", fallback=True,
+):  # fmt: skip # a row of the table
+    """403: our key has no right to it, or moderation has flagged the question, which tells nothing of the provider."""
+
+    hurts = False
+
+
 class UpstreamRateLimitedError(
     UpstreamError,
     word="upstream_rate_limited", status=429, type="upstream_error", code="upstream_rate_limited", fallback=True,

@@ -12,6 +12,7 @@ from app.domain.upstream_errors import (
     UpstreamAuthError,
     UpstreamError,
     UpstreamFailedError,
+    UpstreamForbiddenError,
     UpstreamMalformedError,
     UpstreamNotFoundError,
     UpstreamRateLimitedError,
@@ -56,7 +57,10 @@ class ErrorReader:
         match status:
             case 429:
                 return UpstreamRateLimitedError(message, provider=provider, retry_after=retry_after)
-            case 401 | 402 | 403:
+            case 403:
+                why = f"refused it: {said.message}" if said.message else "refused it, or our credentials"
+                return UpstreamForbiddenError(f"{provider} {why} (status 403)", provider=provider)
+            case 401 | 402:
                 why = f"wants to be paid first: {said.message}" if status == 402 else "refused our credentials"
                 message = f"{provider} {why} (status {status})"
                 # inside an answer that pretended to be well it may be some key further on

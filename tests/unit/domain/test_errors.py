@@ -90,6 +90,8 @@ def test_a_rate_limit_is_asked_again_only_when_it_says_when() -> None:
 def test_what_a_caller_did_wrong_does_not_hurt_the_provider() -> None:
     branch = [each for each in ALL if issubclass(each, upstream_errors.UpstreamError)]
 
+    assert not upstream_errors.UpstreamForbiddenError.hurts  # which shares the word of those that do
+    branch.remove(upstream_errors.UpstreamForbiddenError)
     assert {each.word for each in branch if not each.hurts} == {
         Failure.UPSTREAM_RATE_LIMITED,
         Failure.UPSTREAM_REJECTED,
@@ -103,10 +105,10 @@ def test_callers_errors_are_those_of_their_branch_and_those_that_are_reserved() 
     assert branch | {Failure.POLICY, Failure.BUDGET_EXCEEDED, Failure.RATE_LIMITED} == OF_CALLERS
 
 
-def test_what_tells_against_a_provider_is_what_hurts_it_and_that_it_wants_us_slower() -> None:
+def test_what_tells_against_a_provider_is_what_hurts_it_and_what_it_does_not_want() -> None:
     branch = {each.word for each in ALL if issubclass(each, upstream_errors.UpstreamError) and not each.hurts}
 
-    assert branch - OF_NO_PROVIDER == {Failure.UPSTREAM_RATE_LIMITED}
+    assert branch - OF_NO_PROVIDER == {Failure.UPSTREAM_RATE_LIMITED, Failure.UPSTREAM_AUTH}
     assert OF_NO_PROVIDER - branch == {Failure.CLIENT_DISCONNECTED, Failure.CANCELLED_BY_SHUTDOWN}
 
 

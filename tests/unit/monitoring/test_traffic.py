@@ -152,6 +152,16 @@ def test_a_question_that_failed_meanwhile_ends_no_trial() -> None:
     assert told(made, "x") == [UNHEALTHY]
 
 
+def test_calls_are_not_said_to_fail_where_nothing_is_answered() -> None:
+    made, _ = traffic()
+    told(made, "xxx")
+
+    made.asked(well=False)
+
+    assert told(made, "x") == [UNHEALTHY]
+    assert made.reason == "4 attempts in a row failed, the last with upstream_error"
+
+
 def test_a_good_answer_to_a_question_ends_no_row_and_takes_no_evidence() -> None:
     made, _ = traffic()
     told(made, "xx")

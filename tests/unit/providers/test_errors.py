@@ -37,7 +37,7 @@ def read(status: int, body: Any = b"", **headers: str) -> errors.UpstreamError:
         (400, errors.UpstreamRejectedError, 400, False),
         (401, errors.UpstreamAuthError, 502, False),
         (402, errors.UpstreamAuthError, 502, False),
-        (403, errors.UpstreamAuthError, 502, False),
+        (403, errors.UpstreamForbiddenError, 502, False),
         (404, errors.UpstreamNotFoundError, 404, False),
         (408, errors.UpstreamTimeoutError, 504, False),
         (409, errors.UpstreamRejectedError, 409, False),
@@ -235,6 +235,14 @@ def test_milliseconds_come_first_where_they_can_be_read(text: str, seconds: floa
 
 def test_without_the_header_nothing_is_known() -> None:
     assert retry_after_of(answer(429)) is None
+
+
+def test_a_403_is_told_in_the_providers_words_and_tells_nothing_against_it() -> None:
+    flagged = read(403, {"error": {"message": "your input was flagged"}})
+
+    assert flagged.message == "acme refused it: your input was flagged (status 403)"
+    assert not flagged.hurts
+    assert read(403).message == "acme refused it, or our credentials (status 403)"
 
 
 def test_only_a_401_of_its_own_says_that_our_key_is_refused_whatever_the_model() -> None:
