@@ -13,8 +13,9 @@ from app.life import Life
 from app.main import create_server
 from app.monitoring.configuration import Result
 from app.plugin import ContainerPlugin
-from app.settings import ConfigError, Loaded, Settings
+from app.settings import ConfigError, Loaded, ServerSettings, Settings
 from app.settings.changes import changed, digest_of, taken
+from app.settings.tls import Presented
 from app.shortcut import Shortcut
 
 logger = structlog.get_logger("signalbox.configuration")
@@ -41,6 +42,8 @@ class Reloader:
         self._stopped = False
         self.taken: Callable[[Settings], object] = _nobody
         """Told of the settings that are in force from now on."""
+        self.certificate = Presented(ServerSettings())
+        """What the ports show; they speak no TLS unless it says so."""
 
     @property
     def life(self) -> Life:
@@ -85,10 +88,14 @@ class Reloader:
             settings, waiting = taken(before.settings(), self._started, loaded.settings)
             different = _different(before, settings)
             prepared = await asyncio.to_thread(_prepared, before, settings) if different else None
+            renewed = await asyncio.to_thread(self.certificate.newer, loaded.settings.server)
             if self._stopped:
                 return
             if prepared is not None:
                 self._switch(*prepared)
+            if renewed is not None:
+                self.certificate.become(renewed)
+                different = sorted({*different, "server.tls_certificate"})
         except Exception as error:  # noqa: BLE001 - whatever is wrong with it, what runs goes on
             said = before.redact()(str(error) or type(error).__name__)
             if not isinstance(error, ConfigError):

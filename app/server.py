@@ -27,7 +27,7 @@ from app.main import create_server
 from app.reload import Reloader
 from app.services.drain import Drain
 from app.settings import Loaded, ServerSettings, Settings
-from app.settings.tls import tls_context
+from app.settings.tls import Presented
 from app.stacks import tell_stacks
 from app.watching import FileWatch
 
@@ -74,16 +74,17 @@ def serve(
     settings that the application cannot have.
     """
     settings = container.settings().server
-    tls = tls_context(settings)
+    certificate = Presented(settings)
     configured = _configured(container)
     app = create_server(container)
-    server = DrainingServer(configured(app), container.services.drain(), settings, tls)
+    server = DrainingServer(configured(app), container.services.drain(), settings, certificate.context)
     beside = None
     if aside is not None:
         beside = app.aside()
         server.aside = configured(beside), aside
     if source is not None:
         server.reloader = Reloader(app, beside, *source)
+        server.reloader.certificate = certificate
     container.monitoring.metrics().connections = lambda: len(server.server_state.connections)
     tell_stacks()
     server.run(sockets=[listener])

@@ -22,6 +22,8 @@ AT_ONCE: Mapping[str, frozenset[str]] = {
 }
 """Of these sections only so much; of all others everything. What is left out is made once: sockets, files, threads."""
 
+TLS = frozenset({"tls_certificate", "tls_key", "tls_key_password"})
+"""Of `server`, at once where TLS is spoken already; whether it is was decided when the sockets were made."""
 
 WHERE = frozenset({("server", "host"), ("server", "port"), ("metrics", "host"), ("metrics", "port")})
 
@@ -36,11 +38,14 @@ def taken(running: Settings, started: Settings, wanted: Settings) -> tuple[Setti
         raise ConfigError("keys", "there are none any more, and everybody could call: only a restart does that")
     sections: dict[str, Any] = {}
     waiting: list[str] = []
-    for section, live in AT_ONCE.items():
+    for section, at_once in AT_ONCE.items():
+        live = at_once
         now, first, then = (getattr(each, section) for each in (running, started, wanted))
         names = {each.name for each in fields(then)}
         if section == "cache" and then.url and not first.enabled:  # then there is a memory where a Redis should be
             live -= {"enabled"}
+        if section == "server" and first.tls_certificate and then.tls_certificate:
+            live |= TLS
         waiting += [f"{section}.{name}" for name in names - live if getattr(first, name) != getattr(then, name)]
         sections[section] = replace(now, **{name: getattr(then, name) for name in live})
     settings = replace(wanted, **sections)

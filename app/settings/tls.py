@@ -1,12 +1,52 @@
 """The certificate that callers are shown, where TLS ends here."""
 
 import ssl
+from hashlib import sha256
 from pathlib import Path
+from typing import NamedTuple
 
 from app.settings.draft import ConfigError
 from app.settings.model import ServerSettings
 
 LONGEST_SHOWN = 200
+
+
+class Presented:
+    """The certificate that is shown, and the one its files hold by now.
+
+    Each has a context of its own: loaded into one that is in use, a certificate of another kind of key would stand
+    beside the old one, not in its place.
+    """
+
+    def __init__(self, server: ServerSettings) -> None:
+        """Raises ConfigError as `tls_context` does."""
+        self._digest = _digest(server)  # first: a file that changes in between is taken once more
+        self._shown = self.context = tls_context(server)
+        """What sockets are made with, all of them; None without a certificate, and so it stays."""
+        if self.context is not None:
+            self.context.sni_callback = self._show  # asked in every handshake, by callers who name nobody too
+
+    def newer(self, server: ServerSettings) -> "Newer | None":
+        """What these settings lead to, where that is another certificate or key; raises ConfigError."""
+        if self.context is None or not server.tls_certificate or (digest := _digest(server)) == self._digest:
+            return None
+        context = tls_context(server)
+        assert context is not None
+        return Newer(digest, context)
+
+    def become(self, newer: "Newer") -> None:
+        """Show that one on connections to come; cannot fail."""
+        self._digest, self._shown = newer
+
+    def _show(self, connection: ssl.SSLObject, _name: str | None, _context: ssl.SSLContext) -> None:
+        if self._shown is not self.context:
+            assert self._shown is not None
+            connection.context = self._shown
+
+
+class Newer(NamedTuple):
+    digest: bytes
+    context: ssl.SSLContext
 
 
 def tls_context(server: ServerSettings) -> ssl.SSLContext | None:
@@ -21,23 +61,25 @@ def tls_context(server: ServerSettings) -> ssl.SSLContext | None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(["http/1.1"])
-    load_certificate(context, server)
+    _load(context, server)
     return context
 
 
-def load_certificate(context: ssl.SSLContext, server: ServerSettings) -> None:
-    """Show this certificate on connections to come; raises ConfigError, and then nothing has changed."""
+def _load(context: ssl.SSLContext, server: ServerSettings) -> None:
     certificate = _read("tls_certificate", server.tls_certificate)
     locked = b"ENCRYPTED" in (_read("tls_key", server.tls_key) if server.tls_key else certificate)
     try:
-        # OpenSSL takes a certificate before it looks at the key: one that fails leaves a context without either
-        for each in (ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), context):
-            # without a callable it would ask on the terminal
-            each.load_cert_chain(server.tls_certificate, server.tls_key or None, lambda: server.tls_key_password)
+        # without a callable it would ask on the terminal
+        context.load_cert_chain(server.tls_certificate, server.tls_key or None, lambda: server.tls_key_password)
     except ssl.SSLError as error:
         raise ConfigError(*_why(error, server, locked=locked)) from None
     except ValueError:
         raise ConfigError("server.tls_key_password", "is too long") from None
+
+
+def _digest(server: ServerSettings) -> bytes:
+    files = [("tls_certificate", server.tls_certificate), ("tls_key", server.tls_key)]
+    return b"".join(sha256(_read(name, path)).digest() if path else b"-" for name, path in files)
 
 
 def _read(name: str, path: str) -> bytes:

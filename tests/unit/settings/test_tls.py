@@ -9,7 +9,7 @@ import trustme
 from cryptography.hazmat.primitives import serialization
 
 from app.settings import ConfigError, Secret, ServerSettings, load, local_address
-from app.settings.tls import load_certificate, tls_context
+from app.settings.tls import Presented, tls_context
 
 PASSWORD = "open-sesame"  # noqa: S105 - a test's
 
@@ -81,17 +81,59 @@ def test_what_does_not_belong_together_is_named(files: Path, names: tuple[str, s
     assert caught.value.path == path
 
 
-@pytest.mark.parametrize(("certificate", "key"), [("foreign", "key"), ("foreign", "garbage"), ("garbage", "key")])
+@pytest.mark.parametrize(("certificate", "key"), [("foreign", "key"), ("foreign", "garbage"), ("missing", "key")])
 def test_what_was_shown_is_shown_on_where_the_next_does_not_belong_together(
     files: Path, certificate: str, key: str
 ) -> None:
-    context = tls_context(settings(files, "both"))
-    assert context is not None
+    presented = Presented(settings(files, "both"))
+    assert presented.context is not None
 
     with pytest.raises(ConfigError):
-        load_certificate(context, settings(files, certificate, key))
+        presented.newer(settings(files, certificate, key))
 
-    assert shakes_hands(context)
+    assert shakes_hands(presented.context)
+
+
+def test_one_of_another_kind_takes_the_place_of_the_one_before(tmp_path: Path) -> None:
+    authority = trustme.CA()
+    issued = {kind.name: authority.issue_cert("gateway.test", key_type=kind) for kind in trustme.KeyType}
+    at = tmp_path / "both"
+    first, second = issued["RSA"], issued["ECDSA"]
+    first.private_key_and_cert_chain_pem.write_to_path(at)
+    presented = Presented(settings(tmp_path, "both"))
+    assert presented.context is not None
+    assert presented.newer(settings(tmp_path, "both")) is None
+
+    second.private_key_and_cert_chain_pem.write_to_path(at)
+    newer = presented.newer(settings(tmp_path, "both"))
+    assert newer is not None
+    assert shown_by(presented.context) == first.cert_chain_pems[0].bytes()
+    presented.become(newer)
+
+    for name in ("gateway.test", None):
+        assert shown_by(presented.context, "ECDHE+aRSA:ECDHE+ECDSA", name) == second.cert_chain_pems[0].bytes()
+    assert presented.newer(settings(tmp_path, "both")) is None
+
+
+def test_without_a_certificate_there_is_none_to_come(files: Path) -> None:
+    assert Presented(ServerSettings()).newer(settings(files, "both")) is None
+    assert Presented(settings(files, "both")).newer(ServerSettings()) is None
+
+
+def shown_by(context: ssl.SSLContext, ciphers: str = "ALL", name: str | None = "gateway.test") -> bytes:
+    """The certificate, as PEM, that somebody gets who trusts anybody and speaks TLS 1.2."""
+    anybody = ssl.create_default_context()
+    anybody.check_hostname, anybody.verify_mode = False, ssl.CERT_NONE
+    anybody.maximum_version = ssl.TLSVersion.TLSv1_2
+    anybody.set_ciphers(ciphers)
+    theirs, ours = ssl.MemoryBIO(), ssl.MemoryBIO()
+    caller = anybody.wrap_bio(ours, theirs, server_hostname=name)
+    for side in (caller, context.wrap_bio(theirs, ours, server_side=True)) * 3:
+        with suppress(ssl.SSLWantReadError):
+            side.do_handshake()
+    found = caller.getpeercert(binary_form=True)
+    assert found is not None
+    return ssl.DER_cert_to_PEM_cert(found).encode()
 
 
 def shakes_hands(context: ssl.SSLContext) -> bool:
