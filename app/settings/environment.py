@@ -26,7 +26,12 @@ _api_key = re.compile(r"([A-Z][A-Z0-9_]*)_API_KEY").fullmatch
 
 
 def with_files_read(environ: Mapping[str, str]) -> dict[str, str]:
-    """The environment without empty values; `X_FILE` is read into `X` where X is a secret we know."""
+    """The environment without empty values; `X_FILE` is read into `X` where X is a secret we know.
+
+    Compose files hand on empty variables for what is not used; but keys that were meant and lost would open the door.
+    """
+    if environ.get(API_KEYS) == "":
+        raise ConfigError(API_KEYS, "is empty; without the variable there are no such keys", origin="environment")
     found = {name: value for name, value in environ.items() if value}
     for name, path in list(found.items()):
         base = name.removesuffix("_FILE")

@@ -69,6 +69,8 @@ EMPTY: dict[str, tuple[str, dict[str, str]]] = {
     "a-blank-key": ('keys: {web: {key: "  "}}', {}),
     "a-key-of-nothing": ("keys: {web: {}}", {}),
     "a-key-from-an-empty-variable": ("keys: {web: {key: '${WEB_KEY:-}'}}", {"WEB_KEY": ""}),
+    "empty-keys": ("", {"SIGNALBOX_API_KEYS": ""}),
+    "empty-keys-beside-others": ("keys: {web: {key: sk-1234567890}}", {"SIGNALBOX_API_KEYS": ""}),
     "blank-keys": ("", {"SIGNALBOX_API_KEYS": " "}),
     "keys-of-commas": ("", {"SIGNALBOX_API_KEYS": ",,"}),
     "a-name-alone": ("", {"SIGNALBOX_API_KEYS": "web="}),
@@ -87,7 +89,8 @@ EMPTY: dict[str, tuple[str, dict[str, str]]] = {
 
 @pytest.mark.parametrize(("text", "environ"), EMPTY.values(), ids=EMPTY)
 def test_A_15_an_empty_secret_stops_the_start(tmp_path: Path, text: str, environ: dict[str, str]) -> None:
-    """A secret that is there and empty: a key, a file of nothing or blanks, commas; or one key for two doors.
+    """A secret that is there and empty: a key, `SIGNALBOX_API_KEYS`, a file of nothing or blanks, commas; or one key
+    for two doors.
 
     Happens: it does not start; exit status 1. Left open, a key that was lost on its way would let everybody in.
     Seen: one sentence on standard error with the name of the setting; nothing of the secret.
@@ -99,6 +102,17 @@ def test_A_15_an_empty_secret_stops_the_start(tmp_path: Path, text: str, environ
 
     assert sentence.startswith("1 signalbox: ")
     assert "sk-1234" not in sentence
+
+
+@pytest.mark.parametrize("name", ["OPENAI_API_KEY", "SIGNALBOX_METRICS_KEY", "SIGNALBOX__METRICS__KEY"])
+def test_A_15_an_empty_variable_of_another_secret_is_none(tmp_path: Path, name: str) -> None:
+    """A provider's key or that for metrics in a variable that is there and empty, as compose files hand on what is not
+    set.
+
+    Happens: it starts as without the variable: no such provider, no such key; neither opens anything.
+    Seen: `signalbox check` is the same with it and without.
+    """
+    assert told(tmp_path, "check", "", {name: ""}) == told(tmp_path, "check", "", {})
 
 
 class Breaking(KeyService):
