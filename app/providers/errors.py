@@ -57,14 +57,9 @@ class ErrorReader:
         match status:
             case 429:
                 return UpstreamRateLimitedError(message, provider=provider, retry_after=retry_after)
-            case 403:
-                why = f"refused it: {said.message}" if said.message else "refused it, or our credentials"
-                return UpstreamForbiddenError(f"{provider} {why} (status 403)", provider=provider)
-            case 401 | 402:
-                why = f"wants to be paid first: {said.message}" if status == 402 else "refused our credentials"
-                message = f"{provider} {why} (status {status})"
+            case 401 | 402 | 403:
                 # inside an answer that pretended to be well it may be some key further on
-                return UpstreamAuthError(message, provider=provider, key_refused=retry and status == 401)
+                return _refused(provider, status, said.message, key_refused=retry and status == 401)
             case 408 | 425 | 504:
                 return UpstreamTimeoutError(message, provider=provider, retry_after=retry_after)
             case 400 if "context_length" in (said.code or ""):
@@ -114,6 +109,18 @@ class ErrorReader:
         if not isinstance(value, str | int) or isinstance(value, bool):
             return None
         return self._redact(str(value))[:LONGEST_MESSAGE]
+
+
+def _refused(provider: str, status: int, said: str, *, key_refused: bool) -> UpstreamAuthError:
+    match status:
+        case 402:
+            why = f"wants to be paid first: {said}"
+        case 403:
+            why = f"refused it: {said}" if said else "refused it, or our credentials"
+        case _:
+            why = "refused our credentials"
+    kind = UpstreamForbiddenError if status == 403 else UpstreamAuthError
+    return kind(f"{provider} {why} (status {status})", provider=provider, key_refused=key_refused)
 
 
 def retry_after_of(answer: Answer) -> float | None:
