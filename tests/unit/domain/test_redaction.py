@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.domain.redaction import SHORTEST, Redactor
+from app.domain.redaction import MOST_RETIRED, SHORTEST, Redactor
 
 SECRETS = st.lists(st.text("abcXYZ019-", min_size=SHORTEST, max_size=12), min_size=1, max_size=4)
 
@@ -35,3 +35,12 @@ def test_a_short_one_would_garble_words_and_stays() -> None:
 
 def test_without_secrets_a_text_is_left_alone() -> None:
     assert Redactor([])("anything at all") == "anything at all"
+
+
+def test_what_was_a_secret_is_replaced_for_a_long_time_and_not_for_ever() -> None:
+    redact = Redactor(["secret-0"])
+    for number in range(1, MOST_RETIRED + 2):
+        redact = redact.knowing(["sk-always", f"secret-{number}-"])
+
+    assert redact(f"sk-always secret-{MOST_RETIRED + 1}- secret-2-") == "*** *** ***"
+    assert redact("secret-0") == "secret-0"
