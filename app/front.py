@@ -28,11 +28,12 @@ class Front(Parting):
         *args: Any,
         limits: FrontLimits = DEFAULT_LIMITS,
         refused: Callable[[GatewayError, str], object] = lambda _error, _request_id: None,
+        crowded: Callable[[], object] = lambda: None,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
         self.limits = limits
-        self.refused = refused
+        self.refused, self.crowded = refused, crowded
         self.patience = limits.stall_seconds
         self.stalled = False
         """It takes too little of its answers to be asked for more."""
@@ -57,6 +58,7 @@ class Front(Parting):
         self.flow: Flow = Flow(transport, self.limits.stall_seconds)
         self._await_head()
         if len(self.connections) > self.limits.connections:
+            self.crowded()
             transport.abort()
             return
         watch(self.server_state, self.loop)

@@ -85,7 +85,7 @@ def serve(
     if source is not None:
         server.reloader = Reloader(app, beside, *source)
         server.reloader.certificate = certificate
-    container.monitoring.metrics().connections = lambda: len(server.server_state.connections)
+    container.monitoring.metrics().connections.open = lambda: len(server.server_state.connections)
     tell_stacks()
     server.run(sockets=[listener])
     return CALLS_WERE_CUT if server.cut else 0
@@ -100,9 +100,11 @@ def _configured(container: Container) -> Callable[..., uvicorn.Config]:
         metrics.answers.refused("other", UNREAD, error.status_code, error.word)
         journal.refused(request_id=request_id, route=UNREAD, status_code=error.status_code, word=error.word)
 
+    limits, crowd = _limits(settings), metrics.connections
+    crowd.most = limits.connections
     return partial(
         uvicorn.Config,
-        http=partial(Front, limits=_limits(settings), refused=refused),  # type: ignore[arg-type] # called as a class
+        http=partial(Front, limits=limits, refused=refused, crowded=crowd.refuse),  # type: ignore[arg-type] # called
         ws="none",
         lifespan="on",
         log_config=None,

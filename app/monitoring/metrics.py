@@ -18,6 +18,7 @@ from app.monitoring.answers import LATENCY_BUCKETS, AnswerMetrics
 from app.monitoring.backlog import AT_ONCE
 from app.monitoring.calls import NONE, CallMetrics
 from app.monitoring.conditions import HealthMetrics
+from app.monitoring.connections import Connections
 from app.monitoring.exposition import FamilyWriter, readings_text
 from app.monitoring.security import SecurityMetrics
 from app.monitoring.statsd.link import StatsdMetrics
@@ -52,13 +53,13 @@ class Metrics:
         self.statsd = StatsdMetrics(self.tally)
         self.health = HealthMetrics(self.tally)
         self.in_flight: Callable[[], int] = int
-        self.connections: Callable[[], int] = int
+        self.connections = Connections()
         self.lines_dropped: Callable[[], int] = int
         self.lines_held: Callable[[], int] = int
         self.spans_exported: Callable[[], int] = int
         self.spans_dropped: Callable[[], int] = int
         self.endpoints: Callable[[], Iterable[Reading]] = tuple
-        """Set by who knows: requests being answered, sockets open, log lines lost, spans, providers' addresses."""
+        """Set by who knows: requests being answered, log lines lost, spans, providers' addresses."""
         self.before_reading: list[Callable[[], object]] = [self.providers.work_off]
         self.tally.gauge("llm_build_info", "Always 1", "version").of(version).value = 1
         self.tally.add_source(lambda: _cache_sizes(cache()))
@@ -123,7 +124,7 @@ class Metrics:
 
     def _socket(self) -> Iterable[Reading]:
         yield Reading("http_requests_in_flight", "Requests that are being answered", self.in_flight())
-        yield Reading("http_connections", "Open connections of callers", self.connections())
+        yield from self.connections.readings()
         yield from self.endpoints()
 
     def _itself(self) -> Iterable[Reading]:

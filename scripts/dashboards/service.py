@@ -97,9 +97,10 @@ def _traffic() -> Section:
             [
                 (total(of("http_requests_in_flight")), "requests in flight"),
                 (total(of("http_connections")), "connections"),
+                (rate("http_connections_refused_total"), "connections turned away, a second"),
                 (rate("http_client_disconnects_total"), "clients that left, a second"),
             ],
-            "Requests being answered, clients connected, and clients that left before the end.",
+            "Requests being answered, clients connected or turned away, and clients that left before the end.",
         ),
         graph(
             "Size of requests and answers, P95",

@@ -39,14 +39,15 @@ def crowd(gateway: GatewayProcess, count: int) -> Iterator[list[socket.socket]]:
 
 @pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="only Linux changes the limits of another process")
 def test_P_19_no_descriptors_left(directory: Path, provider: ProviderProcess, model: str) -> None:
-    """A hundred silent connections use up what `ulimit -n` allows, while a stream runs.
+    """The process comes to its limit of open files below the bound of callers' connections (here the limit is lowered
+    while it runs), by a hundred silent connections, while a stream runs.
 
     Happens: what is too much is closed unanswered; the stream and calls on kept connections go on, and a call that
     would need another connection to its provider is 503 `overloaded`. The process does not spin. As soon as the
     silent ones have left it accepts again.
 
-    Seen: `process_open_fds` beside `process_max_fds` with an alert, the health check `descriptors_usage` degraded; no
-    provider counts as down for it.
+    Seen: `process_open_fds` beside `process_max_fds` with the alert `FileDescriptorsHigh`, the health check
+    `descriptors_usage` degraded; no provider counts as down for it.
     """
     provider.script(model, stream(FIRST, GATE, LAST, DONE))
     rows = {name: {"base_url": provider.base_url(name), "models": ["m"]} for name in ("one", "two")}
@@ -84,6 +85,52 @@ def test_P_19_no_descriptors_left(directory: Path, provider: ProviderProcess, mo
     assert (refused.status_code, refused.headers["x-signalbox-error"]) == (503, "overloaded")
     assert providers == {"one": True, "two": True}
     assert (fresh.status_code, again.status_code) == (200, 200)
+
+
+FILES = 128
+CALLERS = FILES - FILES // 4
+
+
+def test_P_19_more_connections_than_callers_may_have(directory: Path, provider: ProviderProcess, model: str) -> None:
+    """Silent connections take all that callers may have, three quarters of `ulimit -n`, and more come.
+
+    Happens: those are closed unanswered, whatever they would ask; calls on kept connections reach their provider. As
+    soon as the silent ones have left it accepts again.
+
+    Seen: one line `connections are turned away` a minute, `http_connections_refused_total`, `http_connections` beside
+    `http_connections_max` with the alerts `ConnectionsHigh` and `ConnectionsRefused`, the health check `connections`
+    degraded, as it is before the first is turned away.
+    """
+    config = {"providers": {"one": {"base_url": provider.base_url("one")}}, "server": {"header_seconds": 600}}
+    with gateway_process(directory, config, files=FILES) as gateway:
+        assert gateway.metric("http_connections_max") == CALLERS
+        assert gateway.metric("http_connections_refused_total") == 0
+        kept = int(gateway.metric("http_connections"))
+        with crowd(gateway, CALLERS - kept) as silent:
+            eventually(lambda: gateway.metric("http_connections") == CALLERS, "all have been taken")
+            eventually(lambda: crowded(gateway)["status"] == "degraded", "health says so")
+            full = crowded(gateway)["reason"]
+            with crowd(gateway, 5) as surplus:
+                eventually(lambda: all(is_closed(each) for each in surplus), "they are turned away")
+            with pytest.raises(httpx.HTTPError):
+                httpx.get(f"{gateway.url}/health", trust_env=False)
+            refused = gateway.metric("http_connections_refused_total")
+            eventually(lambda: "turned away" in crowded(gateway)["reason"], "health says so")
+            answer = gateway.chat(f"one/{model}")
+            assert not any(is_closed(each) for each in silent)
+        eventually(lambda: gateway.metric("http_connections") <= kept, "they have left")
+        fresh = httpx.get(f"{gateway.url}/health/live", trust_env=False)
+        lines = [line for line in gateway.log() if "turned away" in line["event"]]
+
+    assert full == f"100% of the {CALLERS} there may be are open; the threshold is 90%"
+    assert refused == 6
+    assert (answer.status_code, fresh.status_code) == (200, 200)
+    assert [(line["level"], line["most"], line["refused"]) for line in lines] == [("warning", CALLERS, 1)]
+
+
+def crowded(gateway: GatewayProcess) -> dict[str, Any]:
+    found: dict[str, Any] = gateway.client.get("/health").json()["checks"]["connections"]
+    return found
 
 
 def descriptors(gateway: GatewayProcess) -> dict[str, Any]:

@@ -169,16 +169,19 @@ def gateway_process(  # noqa: PLR0913 - how users start it
     arguments: Sequence[str] = (),
     trust: ssl.SSLContext | None = None,
     stdin: int | None = None,
+    files: int | None = None,
 ) -> Iterator[GatewayProcess]:
     """A gateway with `config` as its file and nothing of our own environment but what it needs to run.
 
-    With `trust` it is spoken to over TLS.
+    With `trust` it is spoken to over TLS; `files` are what it may have open from the start.
     """
     directory.mkdir(parents=True, exist_ok=True)
     file = directory / "signalbox.yaml"
     file.write_bytes(msgspec.yaml.encode(dict(config or {})))
     log, err = directory / "log", directory / "err"
     command = [sys.executable, "-m", "app", "serve", "--port", "0", "--config", str(file), *arguments]
+    if files is not None:
+        command = ["sh", "-c", f'ulimit -n {files} && exec "$@"', "sh", *command]
     clean = {"PATH": os.environ["PATH"], "HOME": str(directory), "PYTHONPATH": str(ROOT)} | dict(environ or {})
     with log.open("wb") as out, err.open("wb") as errors:
         process = subprocess.Popen(command, cwd=directory, env=clean, stdin=stdin, stdout=out, stderr=errors)

@@ -16,7 +16,7 @@ from app.monitoring.health.endpoints import Endpoints
 from app.monitoring.health.history import History
 from app.monitoring.health.plugins import python_checks
 from app.monitoring.health.service import HealthService
-from app.monitoring.health.vitals import LoopLag, tasks, vitals
+from app.monitoring.health.vitals import Crowd, LoopLag, tasks, vitals
 from app.monitoring.health.watch import ProviderWatch, Watch
 from app.monitoring.machine import Machine
 from app.monitoring.metrics import Metrics
@@ -79,11 +79,21 @@ def _redis(
     return Watch(RedisIndicator(cache, told, deadline=settings.timeout_seconds, useful=useful), history)
 
 
-def _others(
-    settings: HealthSettings, machine: Machine, lag: LoopLag, history: History, configuration: Configuration
+def _crowd(settings: HealthSettings, metrics: Metrics) -> Crowd:
+    return Crowd(metrics.connections, threshold=settings.descriptors_threshold)
+
+
+def _others(  # noqa: PLR0913 - what it looks at
+    *,
+    settings: HealthSettings,
+    machine: Machine,
+    lag: LoopLag,
+    crowd: Crowd,
+    history: History,
+    configuration: Configuration,
 ) -> Sequence[Watch]:
-    """The machine, the configuration, and what the operator added."""
-    made: list[Indicator] = [*vitals(settings, machine, lag), configuration]
+    """The machine, the callers, the configuration, and what the operator added."""
+    made: list[Indicator] = [*vitals(settings, machine, lag), crowd, configuration]
     for name, row in settings.checks.items():
         if row.kind == "http":
             made.append(Repeated(name, row, HttpQuestion(row, LeanUpstream)))
@@ -138,7 +148,15 @@ class HealthModule(containers.DeclarativeContainer):
         HealthService,
         providers=watches,
         redis=di.Singleton(_redis, settings, cache, history, redis_metrics, useful),
-        others=di.Singleton(_others, settings, machine, lag, history, configuration),
+        others=di.Singleton(
+            _others,
+            settings=settings,
+            machine=machine,
+            lag=lag,
+            crowd=di.Singleton(_crowd, settings, metrics),
+            history=history,
+            configuration=configuration,
+        ),
         derived=di.Singleton(
             _derived,
             settings=settings,

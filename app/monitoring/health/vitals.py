@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from app.domain.health import Check, CheckStatus
+from app.monitoring.connections import Connections
 from app.monitoring.machine import Machine
 from app.monitoring.tally import Distribution, Reading
 from app.settings import HealthSettings
@@ -36,6 +37,30 @@ class Threshold:
         if value <= threshold:
             return Check(status=CheckStatus.HEALTHY, value=value, threshold=threshold)
         reason = f"{value:g}{unit} is over the threshold of {threshold:g}{unit}{self._where()}"
+        return Check(status=CheckStatus.DEGRADED, value=value, threshold=threshold, reason=reason)
+
+
+class Crowd:
+    """Callers' connections against what there may be; degraded before the next is one too many, and a minute after."""
+
+    name = "connections"
+    critical = False
+    deadline = 1.0
+    max_age = 0.0
+
+    def __init__(self, connections: Connections, *, threshold: float) -> None:
+        self._connections = connections
+        self._threshold = threshold
+
+    async def run(self) -> Check:
+        value, threshold = round(self._connections.percent(), 1), self._threshold
+        most = self._connections.most
+        if self._connections.refused_lately():
+            reason = f"connections were turned away within the last minute: there may be {most}"
+        elif value >= threshold:
+            reason = f"{value:g}% of the {most} there may be are open; the threshold is {threshold:g}%"
+        else:
+            return Check(status=CheckStatus.HEALTHY, value=value, threshold=threshold)
         return Check(status=CheckStatus.DEGRADED, value=value, threshold=threshold, reason=reason)
 
 
