@@ -64,7 +64,8 @@ def serve(
 ) -> None:
     """Start the gateway; SIGTERM and Ctrl-C let running calls end, SIGHUP reads the configuration again.
 
-    Exit status: 0 when all calls had ended at the stop, 3 when some were cut, 1 when it could not start.
+    Exit status: 0 when all calls had ended at the stop or it had not started yet, 3 when some were cut, 1 when it could
+    not start.
     """
 
     def read() -> Loaded:

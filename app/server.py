@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import structlog
 import uvicorn
 
+from app import early
 from app.background import Workers
 from app.container import Container
 from app.cycle import CLOSE
@@ -168,6 +169,7 @@ class DrainingServer(uvicorn.Server):
         self.reloader: Reloader | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        early.began()
         await super().startup([])  # all but the listening, where uvicorn would set no deadline for TLS
         for listener in sockets or ():
             await self._listen(self.config, listener)

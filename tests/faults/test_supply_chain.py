@@ -107,7 +107,7 @@ def test_X_01_what_is_built_is_what_is_in_the_tree(tmp_path: Path) -> None:
     assert code < {*in_sdist}
     assert not [each for each in (*in_sdist, *in_wheel) if each.endswith((".pth", ".so", ".pyd", ".pyc", ".c"))]
     (points,) = [wheel.read(each).decode() for each in in_wheel if each.endswith("entry_points.txt")]
-    assert points.split() == ["[console_scripts]", "signalbox", "=", "app.cli:main"]
+    assert points.split() == ["[console_scripts]", "signalbox", "=", "app.__main__:main"]
     (kind,) = [wheel.read(each).decode() for each in in_wheel if each.endswith("/WHEEL")]
     assert "Tag: py3-none-any" in kind
     for name in code:
