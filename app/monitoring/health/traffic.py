@@ -80,9 +80,7 @@ class Traffic:
         """It was silent, and a question has told how it is; that calls failed is not undone by an answer to it."""
         down = self.status is CheckStatus.UNHEALTHY
         if down:
-            self._row = max(self._row, FAILURES_TO_FALL - 1)
-        if self._row >= FAILURES_TO_FALL - 1:
-            self._on_trial = well
+            self._row, self._on_trial = max(self._row, FAILURES_TO_FALL - 1), well
         if down or not well:
             self._calls = self._failed = 0.0
         self.status = CheckStatus.HEALTHY
