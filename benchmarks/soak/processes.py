@@ -106,6 +106,7 @@ async def gateway_process(directory: Path, provider: Provider, cache_bytes: int)
 async def configured(directory: Path, configuration: dict[str, Any]) -> AsyncIterator[Gateway]:
     """With nothing of our own environment but what it needs to run; its log is the file `log` in `directory`."""
     file, log, errors = (directory / name for name in ("signalbox.yaml", "log", "errors"))
+    file.touch(mode=0o600)  # it holds keys
     file.write_bytes(msgspec.yaml.encode(configuration))
     observer = directory / "observer"
     observer.unlink(missing_ok=True)  # of an earlier run

@@ -197,7 +197,7 @@ def test_S_12_calls_cut_by_a_stop(fresh: GatewayProcess, provider: ProviderProce
     """The gateway is told to stop, and calls outlast `server.drain_seconds`.
 
     Happens: each is told so and settled once, as `cancelled_by_shutdown`.
-    Seen: one line each in the log; the process ends with 0.
+    Seen: one line each in the log; the process ends with 3.
     """
     provider.script(model, stream(FIRST, HANG))
     ids = [f"{model}-{number}" for number in range(3)]
@@ -209,7 +209,7 @@ def test_S_12_calls_cut_by_a_stop(fresh: GatewayProcess, provider: ProviderProce
     for wait in waits:
         wait()
 
-    assert ended == 0
+    assert ended == 3
     lines = [json.loads(line) for line in fresh.log_text().splitlines()]
     statuses = Counter((line["request_id"], line["status"]) for line in lines if line.get("request_id") in ids)
     assert statuses == Counter((each, "cancelled_by_shutdown") for each in ids)
