@@ -157,12 +157,19 @@ class WatchedStream(httpcore.AsyncNetworkStream):
         except Exception as error:
             self._lane.failed(error)
             raise
-        if secured.get_extra_info("ssl_object").selected_alpn_protocol() == "h2":
+        watched = WatchedStream(secured, self._lane)
+        if watched.get_extra_info("ssl_object").selected_alpn_protocol() == "h2":
             return SharedStream(secured, self._lane)
-        return WatchedStream(secured, self._lane)
+        return watched
 
     def get_extra_info(self, info: str) -> Any:
-        return self._stream.get_extra_info(info)
+        """Raises ConnectError where there is no socket any more, on which anyio stumbles: it was lost as it opened."""
+        try:
+            return self._stream.get_extra_info(info)
+        except AttributeError:
+            if info == "is_readable":  # so httpcore finds out that a connection it keeps has ended
+                return True
+            raise httpcore.ConnectError("the connection was lost as it opened") from None
 
 
 class SharedStream(WatchedStream):

@@ -203,8 +203,9 @@ class Accounts:
                 open_[line.status] += 1
         counted = self._by("llm_request_errors_total", "error_type")
         for word in counted.keys() | told.keys():
-            if not told[word] <= counted[word] <= told[word] + open_[word]:
-                yield f"{told[word]} to {told[word] + open_[word]} were told {word}; counted {counted[word]}"
+            most = told[word] + open_[word] + self.held
+            if not told[word] <= counted[word] <= most:
+                yield f"{told[word]} to {most} were told {word}; counted {counted[word]}"
 
     def _route(self, name: str) -> str:
         line, told = self.by_id.get(name), self.book.requests.get(name)
