@@ -47,7 +47,7 @@ def read(file: Path) -> Contents:
         where = error.problem_mark or error.context_mark
         said = " ".join(str(each) for each in (error.problem, error.context) if each)
         raise ConfigError(f"{file}:{where.line + 1}" if where else str(file), f"is not YAML: {said}") from None
-    except (yaml.YAMLError, msgspec.DecodeError) as error:
+    except (yaml.YAMLError, msgspec.DecodeError, ValueError) as error:  # a date that there is not
         raise ConfigError(str(file), f"is not YAML: {' '.join(str(error).split())}") from None
     except RecursionError:
         raise ConfigError(str(file), "is nested too deeply") from None
