@@ -18,6 +18,13 @@ GROUP = "signalbox.health_checks"
 logger = structlog.get_logger("signalbox.health")
 
 
+class Turn(threading.Thread):
+    """A daemon: Python's own pools would wait for it at the end of the process, for ever if need be."""
+
+    over = False
+    """The function came back; the thread lives on for a moment, which is nobody's business."""
+
+
 class PythonCheck:
     """A function without arguments. None is healthy, a text degraded, and raising unhealthy.
 
@@ -54,8 +61,8 @@ class PythonCheck:
         return Check(status=CheckStatus.UNHEALTHY, reason=f"returned {type(said).__name__}, not a text or None")
 
     async def _in_thread(self) -> Any:
-        """A daemon: Python's own pools would wait for it at the end of the process, for ever if need be."""
-        if any(each.name == self.name for each in threading.enumerate()):
+        turns = (each for each in threading.enumerate() if isinstance(each, Turn))
+        if any(each.name == self.name and not each.over for each in turns):
             raise TimeoutError("has not come back from its last turn")
         loop = asyncio.get_running_loop()
         answered: asyncio.Future[Any] = loop.create_future()
@@ -65,10 +72,12 @@ class PythonCheck:
                 told, failed = self._call(), None
             except Exception as error:  # noqa: BLE001 - handed on to who waits
                 told, failed = None, error
+            turn.over = True
             with suppress(RuntimeError):  # the loop is closed: nobody waits any more
                 loop.call_soon_threadsafe(_settle, answered, told, failed)
 
-        threading.Thread(target=work, name=self.name, daemon=True).start()
+        turn = Turn(target=work, name=self.name, daemon=True)
+        turn.start()
         return await answered
 
 

@@ -1,10 +1,12 @@
 """Checks of the operator's own: over real sockets, and from other packages."""
 
 import asyncio
+import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -166,6 +168,25 @@ async def test_a_function_has_a_thread_and_a_coroutine_has_not() -> None:
     await found(python(here))
 
     assert threads == ["custom:x", threading.main_thread().name]
+
+
+async def test_a_function_that_answered_can_be_asked_again_while_its_thread_ends() -> None:
+    gate = threading.Event()
+
+    def linger(frame: FrameType, event: str, _: object) -> None:
+        if event == "return" and frame.f_code is threading.Thread.run.__code__:
+            gate.wait(30)
+
+    def answers() -> str:
+        sys.setprofile(linger)  # of this thread alone
+        return "soon"
+
+    check = python(answers)
+    try:
+        assert [await found(check), await found(check)] == [(DEGRADED, "soon")] * 2
+        assert [each.name for each in threading.enumerate()].count(check.name) == 2
+    finally:
+        gate.set()
 
 
 async def test_a_function_that_does_not_come_back_is_not_asked_again_until_it_does() -> None:
