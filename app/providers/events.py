@@ -43,10 +43,11 @@ class EventCutter:
     `find`, `in` and the like, which cost nothing beside the system call that brought the bytes.
     """
 
-    __slots__ = ("_rest", "done", "too_long")
+    __slots__ = ("_half", "_rest", "done", "too_long")
 
     def __init__(self) -> None:
-        self._rest = b""
+        self._rest = bytearray()
+        self._half = False
         self.done = False
         self.too_long = False
         """More than `LONGEST` bytes have come without the end of an event: nothing more should be fed."""
@@ -55,39 +56,45 @@ class EventCutter:
         """The events that `piece` completes; nothing more comes once `done`."""
         if self.done:
             return b""
-        if self._rest:
-            piece = self._rest + piece
-        held = b""
-        if b"\r" in piece:
-            if piece.endswith(b"\r"):  # perhaps the first half of a CRLF
-                piece, held = piece[:-1], b"\r"
-            piece = piece.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-        if piece.endswith(b"\n\n"):
-            self._rest = held
-        else:
-            end = piece.rfind(b"\n\n") + 2
-            if end == 1:
-                end = 0
-            self._rest = piece[end:] + held
-            piece = piece[:end]
+        if self._half or b"\r" in piece:
+            piece = self._in_line_feeds(piece)
+        if not self._rest and piece.endswith(b"\n\n"):
+            return self._cleaned(piece)
+        end = piece.rfind(b"\n\n") + 2
+        if end == 1:  # not in it: perhaps where it begins
+            end = int(piece.startswith(b"\n") and self._rest.endswith(b"\n"))
+        if not end:  # what is kept is not looked at again: one may send a megabyte byte by byte
+            self._rest += piece
             self.too_long = len(self._rest) > LONGEST
-        return self._cleaned(piece) if piece else b""
+            return b""
+        events = b"".join((self._rest, piece[:end]))
+        self._rest = bytearray(piece[end:])
+        self.too_long = len(self._rest) > LONGEST
+        return self._cleaned(events)
 
     def finish(self) -> bytes:
         """What the end of the stream completes; `pending` tells whether something is left over."""
-        rest = self._rest.replace(b"\r", b"\n")
-        self._rest = b""
+        rest = bytes(self._rest) + b"\n" * self._half
+        self._rest.clear()
         if rest.endswith(b"\n\n"):
             return self._cleaned(rest)
         if rest.strip(b"\n").strip(b" \t") in _DONE:
             self.done = True
         elif not self.done:
-            self._rest = rest.strip(b"\n")
+            self._rest += rest.strip(b"\n")
         return b""
 
     @property
     def pending(self) -> bool:
         return bool(self._rest) and not self._rest.startswith(b":")
+
+    def _in_line_feeds(self, piece: bytes) -> bytes:
+        if self._half:
+            piece = b"\r" + piece
+        self._half = piece.endswith(b"\r")  # perhaps the first half of a CRLF
+        if self._half:
+            piece = piece[:-1]
+        return piece.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
 
     def _cleaned(self, events: bytes) -> bytes:
         if events[:1] == b"\n":
@@ -106,7 +113,8 @@ class EventCutter:
         if at < 0:
             return events
         self.done = True
-        self._rest = b""
+        self._rest.clear()
+        self._half = False
         end = events.rfind(b"\n\n", 0, at + 1)
         return events[: end + 2] if end >= 0 else b""
 
