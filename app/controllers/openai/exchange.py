@@ -108,12 +108,12 @@ async def _asked(  # noqa: PLR0913 - the parts of an ASGI exchange
         request = LLMRequest.parse(operation, body)
         controls = controls_of(headers, request)
         passage.parsed = time.perf_counter()
-    except Exception as exc:
+    except Exception as exc:  # noqa: BLE001 - told as one of ours
         passage.broke(time.perf_counter())
         error = as_gateway_error(exc)
         route, status = ROUTES[operation], error.status_code
         door.refused(route=route, status=status, word=error.word, request_id=request_id, trace=passage.trace)
-        raise
+        raise error from None  # as it is told: what nobody foresaw has its line in the log
     else:
         return request, caller, controls
 
