@@ -11,9 +11,9 @@ from app.cache.base import CacheSize, RedisState
 from app.cache.breaker import Breaker, BreakerState
 from app.cache.frames import ForeignValueError, Frames
 from app.cache.lookups import Lookups
-from app.cache.rarely import Rarely
 from app.cache.servers import Item, server_of
 from app.cache.trouble import KINDS, TROUBLES, hurts, kind_of, said
+from app.domain.rarely import Rarely
 
 PREFIX = b"signalbox:cache:"
 NOBODYS = b"trial"

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 
 import structlog
 
-from app.cache.rarely import LINE_EVERY_SECONDS, Rarely
+from app.domain.rarely import LINE_EVERY_SECONDS, Rarely
 from app.monitoring.tally import Reading
 
 logger = structlog.get_logger("signalbox.monitoring")

@@ -10,10 +10,10 @@ import structlog
 
 from app.cache.base import CacheBackend
 from app.cache.keys import key_of
-from app.cache.rarely import Rarely
 from app.domain.controls import CacheControls
 from app.domain.errors import NotCachedError
 from app.domain.llm import CacheStatus, LLMRequest, Reply
+from app.domain.rarely import Rarely
 from app.domain.usage import TokenUsage
 from app.services.stages.base import Call, Handler
 from app.settings import CacheSettings

@@ -3,8 +3,8 @@
 import pytest
 from redis import exceptions as redis
 
-from app.cache.rarely import LINE_EVERY_SECONDS, Rarely
 from app.cache.trouble import KINDS, LONGEST_REASON, hurts, kind_of, said
+from app.domain.rarely import LINE_EVERY_SECONDS, Rarely
 
 
 @pytest.mark.parametrize(
