@@ -82,7 +82,7 @@ def table(figures: list[Figure]) -> str:
         for line in Path("/proc/cpuinfo").read_text().splitlines()
         if "model name" in line
     ]
-    where = f"{models[0] if models else 'unknown processor'}, {os.cpu_count()} cores, Linux {os.uname().release}"
+    where = f"{models[0] if models else 'unknown processor'}, {os.cpu_count()} cores"
     rows = [f"| {each.title} | {each.target} | {each.measured} | {VERDICTS[each.met]} |" for each in figures]
     head = ["| | target | measured | |", "|---|---|---|---|"]
     return "\n".join([f"{time.strftime('%Y-%m-%d')}, {where}:", "", *head, *rows, ""])
