@@ -3,14 +3,14 @@
 import ast
 import io
 import re
-import shutil
-import subprocess
 import tokenize
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.support.tree import tracked
 
 ROOT = Path(__file__).parents[2]
 APP = sorted((ROOT / "app").rglob("*.py"))
@@ -58,16 +58,6 @@ def comments(source: str) -> list[str]:
     return [token.string for token in tokens if token.type == tokenize.COMMENT]
 
 
-def tree() -> list[Path]:
-    """Every file that is in the repository, or would be after adding all."""
-    git = shutil.which("git")
-    if git is None or not (ROOT / ".git").exists():
-        pytest.skip("not a git checkout")
-    command = [git, "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-    listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    return [ROOT / name for name in listed.split("\0") if name and (ROOT / name).is_file()]
-
-
 def test_no_module_is_longer_than_it_may_be() -> None:
     lengths = {by_name(each): len(each.read_text().splitlines()) for each in [*APP, *TESTS, *BENCHMARKS, *SCRIPTS]}
 
@@ -95,7 +85,7 @@ def test_a_package_says_what_it_is(package: Path) -> None:
 
 def test_no_file_names_a_package_registry_or_a_place_on_somebodys_machine() -> None:
     forbidden = [each.encode() for each in [*REGISTRIES, *MACHINE_PATHS]]
-    files = tree()
+    files = [ROOT / name for name in tracked()]
 
     found = [(by_name(each), word) for each in files for word in forbidden if word in each.read_bytes()]
 
@@ -131,7 +121,7 @@ def test_a_bare_fmt_is_recognised(bare: str) -> None:
 
 
 def test_whatever_is_exempt_from_a_rule_names_it_and_says_why() -> None:
-    found = [(by_name(each), comment) for each in CODE for comment in comments(each.read_text())]
+    found = [(by_name(each), comment) for each in [*CODE, *TESTS] for comment in comments(each.read_text())]
 
     assert found
     bare = (BARE_NOQA, BARE_IGNORE, BARE_FMT)
