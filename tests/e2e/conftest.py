@@ -8,6 +8,9 @@ from tests.support.processes import GatewayProcess, ProviderProcess, gateway_pro
 
 FAST = {"connect": 1.0, "first_byte": 1.0, "idle": 1.0, "total": 4.0, "stream_total": 4.0}
 PROVIDER_KEY = "sk-provider-secret-0123456789"
+EVERYWHERE = ("--host", "0.0.0.0")  # noqa: S104 - what is tested here
+KEY = "sk-alice-0123456789abcdef"
+METRICS_KEY = "sk-metrics-0011223344"
 
 
 @pytest.fixture(scope="session")
@@ -42,6 +45,16 @@ def gateway(
         "server": {"max_body_bytes": 1_000_000, "header_seconds": 2, "body_seconds": 2},
     }
     with gateway_process(tmp_path_factory.mktemp("gateway"), config) as process:
+        yield process
+
+
+@pytest.fixture(scope="module")
+def exposed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
+    """A gateway that others may reach, with a key for callers and one for metrics."""
+    config = {"metrics": {"key": METRICS_KEY}}
+    environ = {"SIGNALBOX_API_KEYS": f"alice={KEY}"}
+    directory = tmp_path_factory.mktemp("exposed")
+    with gateway_process(directory, config, environ=environ, arguments=EVERYWHERE) as process:
         yield process
 
 

@@ -1,27 +1,14 @@
 """Beyond its own machine the gateway listens only with keys, or for who insists, and shows nobody else its insides."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.e2e.conftest import EVERYWHERE, KEY
 from tests.support.failures import AUTHENTICATION, check_refusal
 from tests.support.processes import GatewayProcess, gateway_process
 
 pytestmark = pytest.mark.e2e
-
-EVERYWHERE = ("--host", "0.0.0.0")  # noqa: S104 - what is tested here
-KEY = "sk-alice-0123456789abcdef"
-METRICS_KEY = "sk-metrics-0011223344"
-
-
-@pytest.fixture(scope="module")
-def exposed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
-    config = {"metrics": {"key": METRICS_KEY}}
-    environ = {"SIGNALBOX_API_KEYS": f"alice={KEY}"}
-    directory = tmp_path_factory.mktemp("exposed")
-    with gateway_process(directory, config, environ=environ, arguments=EVERYWHERE) as process:
-        yield process
 
 
 def test_who_insists_is_served_without_keys(directory: Path) -> None:

@@ -1,27 +1,28 @@
 """However a provider's stream is cut up it comes out the same, and however it breaks the caller is told."""
 
-import json
 from typing import Any
 
 import pytest
 
 from tests.e2e.conftest import PROVIDER_KEY
 from tests.support.processes import GatewayProcess, ProviderProcess, event, send, stream
-from tests.support.provider_faults import ABORT, DONE, HANG, events_of, eventually, last_error
+from tests.support.provider_faults import (
+    ABORT,
+    DONE,
+    ENDLESS,
+    FAILED,
+    FIRST,
+    HANG,
+    LAST,
+    data,
+    events_of,
+    eventually,
+    last_error,
+)
 
 pytestmark = pytest.mark.e2e
 
-FIRST = event("whole")
-LAST = event("end", "stop")
-HTML = {"content-type": "text/html"}
-HALF_LETTER = 'data: {"choices":[{"delta":{"content":"ä'.encode()[:-1]
-ENDLESS = b'data: {"choices":[{"delta":{"content":"' + b"x" * 2 * 2**20
 NEVER = {"repeat": send(b"%x\r\n%b\r\n" % (len(FIRST), FIRST))["send"], "every": 0.05}
-FAILED = {"message": "out of memory", "type": "server_error"}
-
-
-def data(payload: Any) -> bytes:
-    return b"data: " + json.dumps(payload).encode() + b"\n\n"
 
 
 def test_a_stream_that_was_cut_is_not_kept(gateway: GatewayProcess, provider: ProviderProcess, model: str) -> None:

@@ -1,5 +1,5 @@
 """The gateways of the end-to-end tests, with each upstream client."""
 
-from tests.e2e.conftest import directory, gateway, model, provider
+from tests.e2e.conftest import directory, exposed, gateway, model, provider
 
-__all__ = ["directory", "gateway", "model", "provider"]
+__all__ = ["directory", "exposed", "gateway", "model", "provider"]

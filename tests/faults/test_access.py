@@ -31,7 +31,6 @@ from tests.support.processes import (
     GatewayProcess,
     ProviderProcess,
     gateway_process,
-    provider_process,
 )
 from tests.support.raw import Wire, head, request
 
@@ -53,12 +52,6 @@ OPEN = {
     *("/openapi.json", "/openapi.json/openapi.json", "/openapi.json/{path}"),
 }
 HOT = {"/v1/chat/completions", "/v1/completions", "/v1/embeddings"}
-
-
-@pytest.fixture(scope="module")
-def provider() -> Iterator[ProviderProcess]:
-    with provider_process() as process:
-        yield process
 
 
 def guarded(directory: Path, provider: ProviderProcess, **server: Any) -> Any:

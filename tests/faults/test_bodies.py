@@ -19,7 +19,7 @@ from tests.support.failures import (
     peak_bytes,
     question,
 )
-from tests.support.processes import GatewayProcess, ProviderProcess, gateway_process, provider_process
+from tests.support.processes import GatewayProcess, ProviderProcess, gateway_process
 from tests.support.raw import Wire, head
 
 pytestmark = pytest.mark.e2e
@@ -28,12 +28,6 @@ MIB = 2**20
 LIMIT = 10 * MIB
 DEEP = "[" * 100_000 + "]" * 100_000
 MESSAGES = [{"role": "user", "content": "hi"}]
-
-
-@pytest.fixture(scope="module")
-def provider() -> Iterator[ProviderProcess]:
-    with provider_process() as process:
-        yield process
 
 
 @contextmanager

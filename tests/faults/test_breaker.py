@@ -9,18 +9,12 @@ import pytest
 from openai import OpenAI
 
 from tests.support.breakers import DOWN, GOOD, assert_left_alone, check_of, state
-from tests.support.processes import GatewayProcess, ProviderProcess, free_port, gateway_process, provider_process
+from tests.support.processes import GatewayProcess, ProviderProcess, free_port, gateway_process
 from tests.support.provider_faults import refusal
 
 pytestmark = pytest.mark.e2e
 
 FOREVER = 3000.0
-
-
-@pytest.fixture(scope="module")
-def provider() -> Iterator[ProviderProcess]:
-    with provider_process() as process:
-        yield process
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +42,7 @@ def patient(provider: ProviderProcess, hole: int, tmp_path_factory: pytest.TempP
     rows["hole"] = {"base_url": f"http://127.0.0.1:{hole}/v1", "timeouts": {"connect": 0.2}}
     config = {
         "providers": rows,
-        "routes": {name: [f"{name}:m", "backup:m"] for name in ("closed", "hole", "refusing")},
+        "routes": {name: [f"{name}:shunned", "backup:shunned"] for name in ("closed", "hole", "refusing")},
         "retry": {"backoff_seconds": 0.01},
         "breaker": {"open_seconds": FOREVER, "max_open_seconds": FOREVER},
         "health": {"probe": False},
@@ -85,11 +79,11 @@ def test_U_01_a_single_provider_that_refuses_connections_fails_at_once(patient: 
     Seen: `llm_request_errors_total{error_type="no_target"}`; `/health` says that the breaker is open, and why.
     """
     refused = patient.metric("llm_request_errors_total", error_type="no_target")
-    first, second = patient.chat("closed-alone/m"), patient.chat("closed-alone/m")
+    first, second = patient.chat("closed-alone/shunned"), patient.chat("closed-alone/shunned")
 
     assert [each.headers["x-signalbox-error"] for each in (first, second)] == ["upstream_connect"] * 2
     assert (first.status_code, second.status_code) == (502, 502)
-    assert_left_alone(patient.chat("closed-alone/m"))
+    assert_left_alone(patient.chat("closed-alone/shunned"))
     assert_left_alone(patient.chat("closed-alone/another"))
     assert patient.metric("llm_provider_requests_total", provider="closed-alone") == 5
     assert patient.metric("llm_request_errors_total", error_type="no_target") == refused + 2
@@ -123,11 +117,11 @@ def test_U_15_a_key_that_is_refused_takes_the_provider_out_at_once(
     Seen: the alert UpstreamAuth by `llm_provider_errors_total{error_type="upstream_auth"}`,
     `llm_circuit_breaker_state{scope="provider"}` 2, the provider's `reason` in `/health`.
     """
-    provider.script("m", GOOD)
+    provider.script("shunned", GOOD)
     provider.script("unpaid", refusal("401 Unauthorized"))
     alone = patient.chat("refusing-alone/unpaid")
     again = patient.chat("refusing-alone/any")
-    provider.script("m", refusal("401 Unauthorized"), GOOD)
+    provider.script("shunned", refusal("401 Unauthorized"), GOOD)
     first, second = patient.chat("refusing"), patient.chat("refusing")
 
     assert (alone.status_code, alone.headers["x-signalbox-error"]) == (502, "upstream_auth")

@@ -13,19 +13,12 @@ from tests.support.processes import (
     GatewayProcess,
     ProviderProcess,
     gateway_process,
-    provider_process,
 )
 from tests.support.provider_faults import HANG, eventually
 
 pytestmark = pytest.mark.e2e
 
 CALLERS = 1000
-
-
-@pytest.fixture(scope="module")
-def provider() -> Iterator[ProviderProcess]:
-    with provider_process() as process:
-        yield process
 
 
 @pytest.fixture(scope="module")
@@ -73,10 +66,10 @@ async def test_U_22_a_thousand_calls_that_hang_at_one_provider_do_not_touch_anot
 
     Seen: `llm_active_requests{provider="slow"}` 1000, `llm_endpoint_connections`; no breaker has turned.
     """
-    provider.script("never", [HANG])
+    provider.script("never-answering", [HANG])
     before = await asyncio.to_thread(seconds_for, gateway, "calm/m2")
 
-    waiting = [await ask(gateway, "slow/never") for _ in range(CALLERS)]
+    waiting = [await ask(gateway, "slow/never-answering") for _ in range(CALLERS)]
     try:
         await asyncio.to_thread(
             eventually, lambda: gateway.metric("llm_endpoint_connections", provider="slow", state="active") == CALLERS,
@@ -106,9 +99,9 @@ async def test_U_22_callers_beyond_a_providers_connections_are_turned_away(
 
     Seen: `llm_endpoint_queue_rejections_total`, the alert QueueRejecting; our own limit opens no breaker.
     """
-    provider.script("full", [HANG])
+    provider.script("crowding", [HANG])
 
-    waiting = [await ask(gateway, "crowded/full") for _ in range(100)]
+    waiting = [await ask(gateway, "crowded/crowding") for _ in range(100)]
     try:
         await asyncio.to_thread(seconds_for, gateway, "calm/m3")
         rejected = "llm_endpoint_queue_rejections_total"
@@ -121,7 +114,7 @@ async def test_U_22_callers_beyond_a_providers_connections_are_turned_away(
         assert head.startswith("HTTP/1.1 503 ")
         assert "\r\nx-signalbox-error: queue_timeout\r\n" in head
         assert "\r\nretry-after: 1\r\n" in head
-        assert len(provider.seen("full")["requests"]) == 8
+        assert len(provider.seen("crowding")["requests"]) == 8
     finally:
         for _, writer in waiting:
             writer.close()

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.failures import OVERLOADED, REQUEST_TIMEOUT, check_refusal, question
-from tests.support.processes import GatewayProcess, ProviderProcess, answer, gateway_process, provider_process
+from tests.support.processes import GatewayProcess, ProviderProcess, answer, gateway_process
 from tests.support.provider_faults import eventually
 from tests.support.raw import Wire, head, request
 
@@ -19,12 +19,6 @@ pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 MOST = 50
 GOOD = {"choices": [{"index": 0, "message": {"role": "assistant", "content": "x"}, "finish_reason": "stop"}]}
-
-
-@pytest.fixture(scope="module")
-def provider() -> Iterator[ProviderProcess]:
-    with provider_process() as process:
-        yield process
 
 
 @pytest.fixture(scope="module")

@@ -29,6 +29,16 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess
         yield process
 
 
+def check_unread(gateway: GatewayProcess, sent: bytes) -> None:
+    """It is refused and counted, and the connection ends."""
+    with counted(gateway, INVALID, method=None), Wire(gateway.port) as wire:
+        wire.send(sent)
+        response = wire.answer()
+
+        assert wire.is_closed()
+    check_refusal(response, INVALID)
+
+
 def test_H_02_a_head_that_comes_byte_by_byte(gateway: GatewayProcess) -> None:
     """A header comes byte by byte and does not end.
 
@@ -147,12 +157,9 @@ def test_H_06_a_body_that_may_end_in_two_places(gateway: GatewayProcess, fields:
 
     Seen: `http_requests_total{route="unread",status="400"}`.
     """
-    with counted(gateway, INVALID, method=None), Wire(gateway.port) as wire:
-        wire.send(head(gateway.port, *fields) + b"0\r\n\r\nGET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        response = wire.answer()
-
-        assert wire.is_closed()
-    check_refusal(response, INVALID)
+    check_unread(
+        gateway, head(gateway.port, *fields) + b"0\r\n\r\nGET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    )
 
 
 @pytest.mark.parametrize(
@@ -173,12 +180,7 @@ def test_H_07_a_length_that_is_none(gateway: GatewayProcess, fields: list[str]) 
 
     Seen: `http_requests_total{route="unread",status="400"}`.
     """
-    with counted(gateway, INVALID, method=None), Wire(gateway.port) as wire:
-        wire.send(head(gateway.port, *fields) + b"hello")
-        response = wire.answer()
-
-        assert wire.is_closed()
-    check_refusal(response, INVALID)
+    check_unread(gateway, head(gateway.port, *fields) + b"hello")
 
 
 @pytest.mark.parametrize(
@@ -205,12 +207,7 @@ def test_H_09_what_is_not_http(gateway: GatewayProcess, sent: bytes) -> None:
 
     Seen: `http_requests_total{route="unread",status="400"}`, a line `refused` with `invalid_request`.
     """
-    with counted(gateway, INVALID, method=None), Wire(gateway.port) as wire:
-        wire.send(sent)
-        response = wire.answer()
-
-        assert wire.is_closed()
-    check_refusal(response, INVALID)
+    check_unread(gateway, sent)
 
 
 def test_H_17_what_is_no_request_between_two_that_are(gateway: GatewayProcess) -> None:

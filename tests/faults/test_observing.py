@@ -4,12 +4,12 @@ import asyncio
 import json
 import socket
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families as parse
 
+from tests.e2e.conftest import KEY, METRICS_KEY
 from tests.support.failures import AUTHENTICATION, CHAT, check_refusal, question
 from tests.support.flood import statuses
 from tests.support.metrics import made, value
@@ -18,35 +18,16 @@ from tests.support.processes import (
     ProviderProcess,
     answer,
     gateway_process,
-    provider_process,
 )
 from tests.support.raw import Wire, head, request
 
 pytestmark = pytest.mark.e2e
 
-EVERYWHERE = ("--host", "0.0.0.0")  # noqa: S104 - what is tested here
-KEY = "sk-alice-0123456789abcdef"
-METRICS_KEY = "sk-metrics-0011223344"
 LONGEST_LABEL = 128
 LONGEST_LINE = 8192
 EVIL = "a\r\nb\x1b[2J\u2028c\x00"
 FLOOD = 6_000
 A_SECOND = 100
-
-
-@pytest.fixture(scope="module")
-def provider() -> Iterator[ProviderProcess]:
-    with provider_process() as process:
-        yield process
-
-
-@pytest.fixture(scope="module")
-def exposed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
-    config = {"metrics": {"key": METRICS_KEY}}
-    environ = {"SIGNALBOX_API_KEYS": f"alice={KEY}"}
-    directory = tmp_path_factory.mktemp("exposed")
-    with gateway_process(directory, config, environ=environ, arguments=EVERYWHERE) as process:
-        yield process
 
 
 def test_M_02_what_a_label_says_breaks_no_scrape(provider: ProviderProcess, tmp_path: Path) -> None:

@@ -6,16 +6,10 @@ from pathlib import Path
 import pytest
 
 from tests.support.breakers import GOOD
-from tests.support.processes import GatewayProcess, ProviderProcess, gateway_process, provider_process, stream
+from tests.support.processes import GatewayProcess, ProviderProcess, gateway_process, stream
 from tests.support.provider_faults import ABORT, refusal
 
 pytestmark = pytest.mark.e2e
-
-
-@pytest.fixture(scope="module")
-def provider() -> Iterator[ProviderProcess]:
-    with provider_process() as process:
-        yield process
 
 
 @pytest.fixture(scope="module")
@@ -66,13 +60,13 @@ def test_U_13_a_stream_is_asked_again_before_its_first_event_only(
     Seen: two attempts in the log, the second of them `upstream_truncated`.
     """
     first = b'data: {"choices":[{"index":0,"delta":{"content":"a"},"finish_reason":null}]}\n\n'
-    provider.script("streamed", refusal("503 Busy"), stream(first, ABORT), GOOD)
+    provider.script("retried-stream", refusal("503 Busy"), stream(first, ABORT), GOOD)
 
-    response = gateway.chat("retried/streamed", stream=True)
+    response = gateway.chat("retried/retried-stream", stream=True)
 
     assert first in response.content
     assert b"[DONE]" not in response.content
-    assert len(provider.seen("streamed")["requests"]) == 2
+    assert len(provider.seen("retried-stream")["requests"]) == 2
     (line,) = gateway.log_of(response.headers["x-request-id"])
     assert line["attempts"] == "retried:upstream_error,retried:upstream_truncated"
 

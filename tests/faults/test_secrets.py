@@ -21,7 +21,6 @@ from tests.support.processes import (
     answer,
     free_port,
     gateway_process,
-    provider_process,
     redis_process,
     redis_server,
     stream,
@@ -48,12 +47,6 @@ FAST = {"connect": 1.0, "first_byte": 2.0, "idle": 2.0, "total": 4.0, "stream_to
 ECHOED = {name: OURS[name] for name in ("provider-by-variable", "provider-header", "redis", "user-of-provider")}
 ECHO = " ".join(ECHOED.values())
 REFUSALS = ("400 Bad Request", "401 Unauthorized", "404 Not Found", "429 Slow Down", "500 No", "302 Found")
-
-
-@pytest.fixture(scope="module")
-def provider() -> Iterator[ProviderProcess]:
-    with provider_process() as process:
-        yield process
 
 
 @pytest.fixture(scope="module")
@@ -121,8 +114,8 @@ def script(provider: ProviderProcess) -> None:
     provider.script("echo-head", answer(b"{}", headers={"x-key": ECHO, "content-encoding": ECHO}))
     provider.script("echo-stream", stream(b"data: " + json.dumps(error).encode() + b"\n\n"))
     whole = {"choices": [{"message": {"content": REPLY["reply"]}, "finish_reason": "stop"}], "usage": {}}
-    provider.script("reply", answer(whole))
-    provider.script("endless", stream({"hang": True}))
+    provider.script("echo-reply", answer(whole))
+    provider.script("echo-endless", stream({"hang": True}))
 
 
 def asked(gateway: GatewayProcess, model: str, key: str = "", **fields: Any) -> httpx.Response:
@@ -159,7 +152,7 @@ def driven(gateway: GatewayProcess) -> str:
 
 def broken_off(gateway: GatewayProcess) -> None:
     """A stop in the middle of a stream."""
-    body = json.dumps({"model": "primary/endless", "stream": True, "messages": []}).encode()
+    body = json.dumps({"model": "primary/echo-endless", "stream": True, "messages": []}).encode()
     fields = f"Content-Length: {len(body)}", f"X-API-Key: {OURS['caller-in-config']}"
     with Wire(gateway.port) as wire:
         wire.send(head(gateway.port, *fields) + body)
@@ -194,7 +187,7 @@ def test_M_07_no_secret_comes_out_again(
             answers = driven(gateway)
             receiver.wait(lambda: bool(receiver.spans and receiver.points), "spans and points")
             receiver.answer = lambda: (401, OURS["telemetry-header"].encode())
-            reply = asked(gateway, "primary/reply")
+            reply = asked(gateway, "primary/echo-reply")
             command = Path(f"/proc/{gateway.process.pid}/cmdline").read_text()
             agent.until("signalbox.llm_requests_total")
             broken_off(gateway)
@@ -217,7 +210,7 @@ def test_M_07_no_secret_comes_out_again(
     assert [name for name, text in out.items() if not text] == []
     assert {name: leaks(EVERYTHING, text) for name, text in out.items() if leaks(EVERYTHING, text)} == {}
     assert leaks(OURS | CALLERS, stored["values"]) == []
-    assert ("primary/reply" in stored["values"] or bool(names)) is (style == "console")
+    assert ("primary/echo-reply" in stored["values"] or bool(names)) is (style == "console")
     told = json.dumps(provider.seen("well"))
     assert set(leaks(EVERYTHING, told)) == {"provider-by-variable", "provider-header", "provider-in-file", "prompt"}
 

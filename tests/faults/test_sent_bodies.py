@@ -5,20 +5,15 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.e2e.conftest import PROVIDER_KEY
 from tests.support.failures import CHAT, question
-from tests.support.processes import GatewayProcess, ProviderProcess, gateway_process, provider_process
+from tests.support.processes import GatewayProcess, ProviderProcess, gateway_process
 
 pytestmark = pytest.mark.e2e
 
-PROVIDER_KEY = "sk-provider-secret-0123456789"
+
 LIMIT = 10 * 2**20
 MESSAGES = [{"role": "user", "content": "hi"}]
-
-
-@pytest.fixture(scope="module")
-def provider() -> Iterator[ProviderProcess]:
-    with provider_process() as process:
-        yield process
 
 
 @pytest.fixture(scope="module")
@@ -40,10 +35,10 @@ def test_B_03_a_body_that_is_deep_and_good(gateway: GatewayProcess, provider: Pr
         schema = {"type": "object", "properties": {"a": schema}}
     tools = [{"type": "function", "function": {"name": "f", "parameters": schema}}]
 
-    response = gateway.chat("primary/deep", tools=tools)
+    response = gateway.chat("primary/deep-tools", tools=tools)
 
     assert response.status_code == 200
-    assert provider.bodies("deep")[0]["tools"] == tools
+    assert provider.bodies("deep-tools")[0]["tools"] == tools
 
 
 def test_B_13_a_hundred_thousand_messages(gateway: GatewayProcess, provider: ProviderProcess) -> None:
@@ -54,13 +49,13 @@ def test_B_13_a_hundred_thousand_messages(gateway: GatewayProcess, provider: Pro
     Seen: `llm_event_loop_lag_seconds`, `llm_overhead_seconds{phase="parse"}`.
     """
     messages = [{"role": "user", "content": "x" * 60}] * 100_000
-    body = question("primary/many", messages=messages)
+    body = question("primary/many-messages", messages=messages)
     assert 9_000_000 < len(body) < LIMIT
 
     response = gateway.client.post(CHAT, content=body)
 
     assert response.status_code == 200
-    assert len(provider.bodies("many")[0]["messages"]) == 100_000
+    assert len(provider.bodies("many-messages")[0]["messages"]) == 100_000
 
 
 def test_B_14_fields_that_other_gateways_obey(gateway: GatewayProcess, provider: ProviderProcess) -> None:
@@ -101,13 +96,13 @@ def test_B_14_a_field_twice(gateway: GatewayProcess, provider: ProviderProcess) 
 
     Seen: the call's line names the model that was sent.
     """
-    twice = '"model":"backup/other","model":"primary/twice","stream":true,"stream":false,"x":"first","x":"last"'
+    twice = '"model":"backup/other","model":"primary/said-twice","stream":true,"stream":false,"x":"first","x":"last"'
     body = '{"messages":[{"role":"user","content":"first"}],%s,"messages":[]}' % twice  # noqa: UP031 - braces
 
     response = gateway.client.post(CHAT, content=body)
 
     assert response.headers["content-type"] == "application/json"
-    (sent,) = provider.seen("twice")["requests"]
-    assert json.loads(sent["body"]) == {"messages": [], "model": "twice", "stream": False, "x": "last"}
+    (sent,) = provider.seen("said-twice")["requests"]
+    assert json.loads(sent["body"]) == {"messages": [], "model": "said-twice", "stream": False, "x": "last"}
     assert [sent["body"].count(f'"{key}"') for key in ("messages", "model", "stream", "x")] == [1, 1, 1, 1]
     assert "first" not in sent["body"]

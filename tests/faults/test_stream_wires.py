@@ -1,26 +1,29 @@
 """Streams however they are cut up, broken off or never begun; through the whole gateway, with each upstream client."""
 
-import json
 import re
 from typing import Any
 
 import pytest
 
 from tests.support.processes import GatewayProcess, ProviderProcess, answer, event, send, stream
-from tests.support.provider_faults import ABORT, DONE, HANG, assert_failed, events_of, last_error, refusal
+from tests.support.provider_faults import (
+    ABORT,
+    DONE,
+    ENDLESS,
+    FAILED,
+    FIRST,
+    HALF_LETTER,
+    HANG,
+    HTML,
+    LAST,
+    assert_failed,
+    data,
+    events_of,
+    last_error,
+    refusal,
+)
 
 pytestmark = pytest.mark.e2e
-
-FIRST = event("whole")
-LAST = event("end", "stop")
-HTML = {"content-type": "text/html"}
-HALF_LETTER = 'data: {"choices":[{"delta":{"content":"ä'.encode()[:-1]
-ENDLESS = b'data: {"choices":[{"delta":{"content":"' + b"x" * 2 * 2**20
-FAILED = {"message": "out of memory", "type": "server_error"}
-
-
-def data(payload: Any) -> bytes:
-    return b"data: " + json.dumps(payload).encode() + b"\n\n"
 
 
 TRUNCATED = {

@@ -10,18 +10,11 @@ from tests.support.processes import (
     GatewayProcess,
     ProviderProcess,
     gateway_process,
-    provider_process,
     stream,
 )
 from tests.support.provider_faults import ABORT, GATE, HANG, ask_and_wait, eventually
 
 pytestmark = pytest.mark.e2e
-
-
-@pytest.fixture(scope="module")
-def provider() -> Iterator[ProviderProcess]:
-    with provider_process() as process:
-        yield process
 
 
 @pytest.fixture(scope="module")

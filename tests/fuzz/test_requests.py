@@ -16,6 +16,7 @@ from app.domain.errors import GatewayError
 from app.front import Front
 from tests.fuzz.looping import run
 from tests.fuzz.mutating import fuzzed, pieces
+from tests.support.wired import Transport
 
 MOST_TURNS = 12
 LENIENT = {
@@ -67,42 +68,10 @@ class Application:
         return 200
 
 
-class Socket(asyncio.Transport):
-    def __init__(self) -> None:
-        super().__init__()
-        self.written = b""
-        self.closed = self.paused = False
-
+class Socket(Transport):
     def write(self, data: bytes | bytearray | memoryview) -> None:
         assert not self.closed, "something is written behind the end"
-        self.written += data
-
-    def get_extra_info(self, name: str, default: Any = None) -> Any:
-        return default
-
-    def is_closing(self) -> bool:
-        return self.closed
-
-    def close(self) -> None:
-        self.closed = True
-
-    def pause_reading(self) -> None:
-        self.paused = True
-
-    def resume_reading(self) -> None:
-        self.paused = False
-
-    def can_write_eof(self) -> bool:
-        return True
-
-    def write_eof(self) -> None:
-        pass
-
-    def get_write_buffer_size(self) -> int:
-        return 0
-
-    def abort(self) -> None:
-        self.closed = True
+        super().write(data)
 
 
 class Reply(NamedTuple):
@@ -128,7 +97,7 @@ async def asked(data: list[bytes]) -> tuple[Application, list[Reply]]:
             break
         front.data_received(piece)
     await _settled(front, socket)
-    replies = replies_of(socket.written, app)
+    replies = replies_of(b"".join(socket.writes), app)
     broken = sum(request is None for request in app.calls)
     assert len(refused) <= sum(reply.call < 0 for reply in replies) <= len(refused) + broken, (replies, refused)
     front.connection_lost(None)

@@ -8,13 +8,24 @@ from typing import Any
 
 import httpx
 
-from tests.support.processes import PATIENCE_SECONDS, GatewayProcess, answer
+from tests.support.processes import PATIENCE_SECONDS, GatewayProcess, answer, event
 
 GATE = {"gate": True}
 HANG = {"hang": True}
 ABORT = {"abort": True}
 CLOSE = {"close": True}
 DONE = b"data: [DONE]\n\n"
+FIRST = event("whole")
+LAST = event("end", "stop")
+HTML = {"content-type": "text/html"}
+HALF_LETTER = 'data: {"choices":[{"delta":{"content":"ä'.encode()[:-1]
+ENDLESS = b'data: {"choices":[{"delta":{"content":"' + b"x" * 2 * 2**20
+FAILED = {"message": "out of memory", "type": "server_error"}
+
+
+def data(payload: Any) -> bytes:
+    """An event of a stream."""
+    return b"data: " + json.dumps(payload).encode() + b"\n\n"
 
 
 def refusal(status: str, headers: Mapping[str, str] | None = None, **fields: Any) -> list[dict[str, str]]:

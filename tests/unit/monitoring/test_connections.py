@@ -6,18 +6,11 @@ from structlog.testing import capture_logs
 from app.domain.health import CheckStatus
 from app.monitoring.connections import Connections
 from app.monitoring.health.vitals import Crowd
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
+from tests.support.clock import Clock
 
 
 def test_each_that_is_refused_is_counted_and_one_a_minute_told() -> None:
-    clock = Clock()
+    clock = Clock(0.0)
     connections = Connections(clock=clock)
 
     with capture_logs() as lines:
@@ -39,7 +32,7 @@ async def test_the_check_is_degraded_before_the_first_is_refused(count: int, sta
 
 
 async def test_it_is_degraded_for_a_minute_after_one_was_refused() -> None:
-    clock = Clock()
+    clock = Clock(0.0)
     connections = Connections(clock=clock)
     connections.most, check = 100, Crowd(connections, threshold=90)
     connections.refuse()

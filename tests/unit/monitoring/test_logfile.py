@@ -10,23 +10,16 @@ import pytest
 
 from app.monitoring.lines import LinesLostError
 from app.monitoring.logfile import DAY_SECONDS, RETRY_SECONDS, TIDY_SECONDS, LogFile
+from tests.support.clock import Clock
 
 LINE = b"123456789\n"
 
 Make = Callable[..., LogFile]
 
 
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1e9
-
-    def __call__(self) -> float:
-        return self.now
-
-
 @pytest.fixture
 def clock() -> Clock:
-    return Clock()
+    return Clock(1e9)
 
 
 @pytest.fixture

@@ -1,18 +1,11 @@
 """How many lines of a kind are worth it."""
 
 from app.monitoring.sparing import MOST_KINDS, Sparing
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 50.5
-
-    def __call__(self) -> float:
-        return self.now
+from tests.support.clock import Clock
 
 
 def test_so_many_of_a_kind_in_a_second_and_the_next_says_how_many_were_left_out() -> None:
-    clock = Clock()
+    clock = Clock(50.5)
     sparing = Sparing(2, clock=clock)
 
     first = [sparing.takes("a") for _ in range(5)]

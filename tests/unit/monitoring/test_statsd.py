@@ -14,6 +14,7 @@ from app.monitoring.statsd.emitter import DURATION, FIRST_CHUNK, MOST_WAITING, S
 from app.monitoring.statsd.link import BACK_AFTER_SECONDS, RETRY_SECONDS, UDP_BYTES, UNIX_BYTES, Link, StatsdMetrics
 from app.monitoring.tally import Reading, Tally
 from app.settings import StatsdSettings
+from tests.support.clock import Clock
 from tests.support.metrics import outcome
 from tests.support.processes import free_port
 from tests.support.statsd import Agent
@@ -188,14 +189,6 @@ async def test_more_times_than_there_is_room_for_are_counted() -> None:
         it.emitter.settled(outcome())
 
     assert it.counts.timings_dropped.value == 5
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture

@@ -5,14 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.monitoring.window import SLICE_SECONDS, SLICES, Window
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
+from tests.support.clock import Clock
 
 
 def test_nothing_was_seen() -> None:

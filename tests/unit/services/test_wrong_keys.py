@@ -3,17 +3,10 @@
 import pytest
 
 from app.services.wrong_keys import MOST_ADDRESSES, WINDOW_SECONDS, WrongKeys
+from tests.support.clock import Clock
 
 HERE = ("192.0.2.1", 1234)
 THERE = ("192.0.2.2", 1234)
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture
