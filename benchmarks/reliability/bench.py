@@ -76,6 +76,16 @@ class Place:
                 self._processes.stop(process)
 
     @contextmanager
+    def holding(self, port: int, count: int) -> Iterator[None]:
+        """Somebody keeps so many half-open connections to `port`."""
+        command = [sys.executable, "-m", "benchmarks.reliability.holding", str(port), str(count)]
+        process = self._start(command, self._cores.load, "holding")
+        try:
+            yield
+        finally:
+            self._processes.stop(process)
+
+    @contextmanager
     def redis(self) -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
         """Its port and its process."""
         port = free_port()

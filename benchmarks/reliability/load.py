@@ -113,12 +113,9 @@ async def slowloris(place: Place) -> list[Figure]:
     with place.gateway(place.settings()) as running:
         await _calls(running, 1)
         quiet = await _calls(running, place.seconds)
-        holding = [asyncio.create_task(_hold(running.port)) for _ in range(HALF_OPEN)]
-        await asyncio.sleep(2)
-        busy = await _calls(running, place.seconds)
-        for each in holding:
-            each.cancel()
-        await asyncio.gather(*holding, return_exceptions=True)
+        with place.holding(running.port, HALF_OPEN):
+            await asyncio.sleep(2)
+            busy = await _calls(running, place.seconds)
     before, during = quantile(quiet, 0.99), quantile(busy, 0.99)
     said = f"p99 {ms(before)} without, {ms(during)} with: {during / before:.2f} times"
     return [Figure(f"{HALF_OPEN:,} half-open connections", "p99 at most twice", said, during <= 2 * before)]
@@ -133,15 +130,3 @@ async def answers_of(running: Running, rate: float, seconds: float) -> tuple[int
     """How many of the answers were not 200, and how long those took that were."""
     counts, took = await answers(running, rate, seconds)
     return sum(counts.values()) - counts[200], took.get(200, [])
-
-
-async def _hold(port: int) -> None:
-    while True:
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        try:
-            writer.write(b"POST /v1/chat/completions HTTP/1.1\r\nX-")
-            await reader.read()
-        except ConnectionError:
-            pass
-        finally:
-            writer.close()
