@@ -2,7 +2,6 @@
 
 import hmac
 from collections.abc import Mapping
-from hashlib import sha256
 from secrets import token_bytes
 
 from app.domain.errors import UNKNOWN_KEY, AuthenticationError
@@ -11,13 +10,13 @@ from app.settings import KeySettings
 
 
 class KeyService:
-    """Keeps peppered digests only. Looking one up tells by its time nothing about the keys themselves.
+    """Keeps HMAC-SHA256 digests only. Looking one up tells by its time nothing about the keys themselves.
 
-    The pepper is this process's own and never leaves it.
+    The pepper, which is their key, is this process's own and never leaves it.
     """
 
     def __init__(self, keys: Mapping[str, KeySettings], *, metrics_key: str = "") -> None:
-        self._pepper = token_bytes(32)
+        self._peppered = hmac.new(token_bytes(32), digestmod="sha256")  # copied: half the time of a new one
         self._principals = {
             self._digest(row.key.encode()): Principal(name, row.tenant or name) for name, row in keys.items()
         }
@@ -44,7 +43,9 @@ class KeyService:
         return digest in self._principals
 
     def _digest(self, key: bytes) -> bytes:
-        return sha256(self._pepper + key).digest()
+        mac = self._peppered.copy()
+        mac.update(key)
+        return mac.digest()
 
 
 def _presented(authorization: bytes, api_key: bytes) -> bytes:
