@@ -38,7 +38,8 @@ def crowd(gateway: GatewayProcess, count: int) -> Iterator[list[socket.socket]]:
 
 
 @pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="only Linux changes the limits of another process")
-def test_P_19_no_descriptors_left(directory: Path, provider: ProviderProcess, model: str) -> None:
+@pytest.mark.parametrize("client", ["lean", "httpx"])
+def test_P_19_no_descriptors_left(directory: Path, provider: ProviderProcess, model: str, client: str) -> None:
     """The process comes to its limit of open files below the bound of callers' connections (here the limit is lowered
     while it runs), by a hundred silent connections, while a stream runs.
 
@@ -50,7 +51,8 @@ def test_P_19_no_descriptors_left(directory: Path, provider: ProviderProcess, mo
     `descriptors_usage` degraded; no provider counts as down for it.
     """
     provider.script(model, stream(FIRST, GATE, LAST, DONE))
-    rows = {name: {"base_url": provider.base_url(name), "models": ["m"]} for name in ("one", "two")}
+    row = {"models": ["m"], "upstream": client}
+    rows = {name: row | {"base_url": provider.base_url(name)} for name in ("one", "two")}
     config = {"providers": rows, "server": {"header_seconds": 600}, "health": {"probe": False}}
     with gateway_process(directory, config) as gateway:
         process = psutil.Process(gateway.process.pid)

@@ -1,7 +1,6 @@
 """HTTP/1.1 on bare asyncio: what every call pays for, so nothing is built that is not sent."""
 
 import asyncio
-import errno
 import socket
 import ssl
 import time
@@ -9,7 +8,7 @@ from collections import deque
 from collections.abc import Mapping
 from urllib.parse import quote, urlsplit
 
-from app.domain.errors import CapacityError, QueueTimeoutError
+from app.domain.errors import QueueTimeoutError
 from app.domain.upstream_errors import UpstreamConnectError, UpstreamTimeoutError, unreached
 from app.providers.upstream.base import DEFAULT_LIMITS, Answer, Limits, Load
 from app.providers.upstream.connection import Connection, StaleError
@@ -17,8 +16,6 @@ from app.providers.upstream.resolving import Resolver
 from app.providers.upstream.tls import tls_context
 
 SWEEP_SECONDS = 0.1
-NO_DESCRIPTORS = frozenset({errno.EMFILE, errno.ENFILE})
-"""Our own want, which tells nothing against a provider."""
 
 
 class LeanUpstream:
@@ -148,8 +145,6 @@ class LeanUpstream:
                 UpstreamTimeoutError(f"no connection to {self.provider} in time", provider=self.provider)
             ) from None
         except OSError as error:  # of TLS too
-            if error.errno in NO_DESCRIPTORS:
-                raise CapacityError("no file descriptors are left", retry_after=1) from None
             raise unreached(
                 UpstreamConnectError(
                     f"could not reach {self.provider}", provider=self.provider, detail=error.strerror or str(error)

@@ -17,6 +17,7 @@ from typing import Any
 import httpcore
 import httpx
 
+from app.domain.errors import CapacityError
 from app.providers.upstream.frames import NOTHING, Frames
 from app.providers.upstream.lanes import Lane
 from app.providers.upstream.resolving import Resolver
@@ -260,6 +261,9 @@ class WatchedBackend(httpcore.AsyncNetworkBackend):
 
         try:
             stream = await self._resolver.connected(host, timeout or NEVER, connect)
+        except CapacityError as error:
+            self._lane.failed(error)
+            raise
         except OSError as error:
             kind = httpcore.ConnectTimeout if isinstance(error, TimeoutError) else httpcore.ConnectError
             failed = kind(error.strerror or str(error))

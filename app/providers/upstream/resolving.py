@@ -5,6 +5,7 @@ whose servers are silent for half a minute takes them all, and with them `localh
 """
 
 import asyncio
+import errno
 import socket
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
@@ -12,7 +13,11 @@ from ipaddress import ip_address
 from threading import Thread
 from typing import TypeVar
 
+from app.domain.errors import CapacityError
+
 T = TypeVar("T")
+NO_DESCRIPTORS = frozenset({errno.EMFILE, errno.ENFILE})
+"""Our own want, which tells nothing against a provider."""
 Lookup = Callable[[str], Sequence[str]]
 
 
@@ -40,8 +45,9 @@ class Resolver:
         return sorted(found, key=lambda address: address != self._worked.get(host))
 
     async def connected(self, host: str, seconds: float, connect: Callable[[str], Awaitable[T]]) -> T:
-        """What `connect` makes of the first address that takes it; raises OSError, TimeoutError among them.
+        """What `connect` makes of the first address that takes it.
 
+        Raises OSError, TimeoutError among them, or CapacityError where it is we who have nothing left to connect with.
         An address that is silent costs its share of the `seconds`, and is not the first one asked the next time.
         """
         loop = asyncio.get_running_loop()
@@ -53,7 +59,9 @@ class Resolver:
             try:
                 async with asyncio.timeout_at(loop.time() + (due - loop.time()) / left):
                     made = await connect(address)
-            except OSError:
+            except OSError as error:
+                if error.errno in NO_DESCRIPTORS:
+                    raise CapacityError("no file descriptors are left", retry_after=1) from None
                 if left == 1:
                     raise
             else:
