@@ -27,7 +27,7 @@ class Front(Parting):
         self,
         *args: Any,
         limits: FrontLimits = DEFAULT_LIMITS,
-        refused: Callable[[GatewayError, str], object] = lambda _error, _request_id: None,
+        refused: Callable[[GatewayError, str, str], object] = lambda _error, _request_id, _client: None,
         crowded: Callable[[], object] = lambda: None,
         **kwargs: Any,
     ) -> None:
@@ -289,7 +289,7 @@ class Front(Parting):
         answering = running is not None and not running.response_complete
         request_id = heads.name_of((self.headers or ()) if self.waiting_for_head or answering else ())
         if running is None or not answering:
-            self.refused(error, request_id)
+            self.refused(error, request_id, self.client[0] if self.client else "")
         else:
             running.refusal = error
             request_id = running.request_id = running.request_id or request_id

@@ -97,9 +97,10 @@ def _configured(container: Container) -> Callable[..., uvicorn.Config]:
     settings = container.settings().server
     metrics, journal = container.monitoring.metrics(), container.monitoring.journal()
 
-    def refused(error: GatewayError, request_id: str) -> None:
-        metrics.answers.refused("other", UNREAD, error.status_code, error.word)
-        journal.refused(request_id=request_id, route=UNREAD, status_code=error.status_code, word=error.word)
+    def refused(error: GatewayError, request_id: str, client: str) -> None:
+        status, word = error.status_code, error.word
+        metrics.answers.refused("other", UNREAD, status, word)
+        journal.refused(request_id=request_id, route=UNREAD, status_code=status, word=word, client=client)
 
     limits, crowd = _limits(settings), metrics.connections
     crowd.most = limits.connections

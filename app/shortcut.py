@@ -121,7 +121,8 @@ class Shortcut:
         headers += [(REQUEST_ID, request_id.encode()), (b"server-timing", b"total;dur=%.3f" % (seconds * 1000))]
         if passage.word:
             door: Door = self._app.state.door
-            door.refused(route=passage.route, status=status, word=passage.word, request_id=request_id)
+            client = scope.get("client")
+            door.refused(route=passage.route, status=status, word=passage.word, request_id=request_id, client=client)
 
     def _hot_routes(self, app: Litestar) -> Iterator[tuple[str, Handler]]:
         for route in app.routes:

@@ -220,7 +220,7 @@ class Door:
         try:
             self.authenticate(headers, client)
         except (AuthenticationError, RateLimitedError) as error:
-            self.refused(route=route, status=status, word=error.word, request_id=request_id)
+            self.refused(route=route, status=status, word=error.word, request_id=request_id, client=client)
             return False
         return True
 
@@ -244,10 +244,18 @@ class Door:
         passage.finished = time.perf_counter()
         self._passed.add(passage)
 
-    def refused(self, *, route: str, status: int, word: str, request_id: str, trace: Trace | None = None) -> None:
+    def refused(  # noqa: PLR0913 - the fields of a line
+        self, *, route: str, status: int, word: str, request_id: str, client: Client, trace: Trace | None = None
+    ) -> None:
         """A line for what never became a call."""
-        trace_id = "" if trace is None else trace.trace_id
-        self._journal.refused(request_id=request_id, route=route, status_code=status, word=word, trace_id=trace_id)
+        self._journal.refused(
+            request_id=request_id,
+            route=route,
+            status_code=status,
+            word=word,
+            client=client[0] if client else "",
+            trace_id="" if trace is None else trace.trace_id,
+        )
 
     def _too_large(self) -> PayloadTooLargeError:
         return PayloadTooLargeError(f"the body is larger than {self._max_body_bytes} bytes")

@@ -48,12 +48,19 @@ class Journal:
             self._write_ended()
         self._flush_soon()
 
-    def refused(self, *, request_id: str, route: str, status_code: int, word: str, trace_id: str = "") -> None:
-        """What never became a call: a wrong key, an unreadable body, an unknown path; a hundred a second of a word."""
+    def refused(  # noqa: PLR0913 - the fields of a line
+        self, *, request_id: str, route: str, status_code: int, word: str, client: str = "", trace_id: str = ""
+    ) -> None:
+        """What never became a call: a wrong key, an unreadable body, an unknown path; a hundred a second of a word.
+
+        `client` is the address the connection comes from, of the last proxy where there is one.
+        """
         if not self.refusals or (held := self._writer.sparing.takes(word)) is None:
             return
         self._write_ended()
-        self._write(_Refusal(self._clock(), LEVEL, "refused", word, request_id, route, status_code, trace_id, held))
+        self._write(
+            _Refusal(self._clock(), LEVEL, "refused", word, request_id, route, status_code, client, trace_id, held)
+        )
         self._flush_soon()
 
     def flush(self) -> None:
@@ -90,6 +97,7 @@ class Journal:
         clock = datetime.fromtimestamp(line.time, UTC).strftime("%H:%M:%S")
         if isinstance(line, _Refusal):
             text = f"{clock} {line.status:<22} {line.code} {line.route}  {line.request_id}"
+            text += f"  {line.client}" if line.client else ""
             text += f"  {line.left_out} left out before it" if line.left_out else ""
         else:
             used = line.prompt_tokens or line.completion_tokens
@@ -144,5 +152,6 @@ class _Refusal(msgspec.Struct, gc=False, omit_defaults=True):
     request_id: str
     route: str
     code: int
+    client: str = ""
     trace_id: str = ""
     left_out: int = 0

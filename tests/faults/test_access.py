@@ -118,6 +118,8 @@ def test_A_03_everybody_without_a_key_is_told_the_same(
 
         check_refusal(response, AUTHENTICATION)
         assert same(response) == same(without)
+        (line,) = gateway.log_of(response.headers["x-request-id"])
+        assert (line["event"], line["status"], line["client"]) == ("refused", "authentication", "127.0.0.1")
 
 
 @pytest.mark.parametrize(

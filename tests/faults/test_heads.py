@@ -37,6 +37,8 @@ def check_unread(gateway: GatewayProcess, sent: bytes) -> None:
 
         assert wire.is_closed()
     check_refusal(response, INVALID)
+    (line,) = gateway.log_of(response.headers["x-request-id"])
+    assert (line["event"], line["client"]) == ("refused", "127.0.0.1")
 
 
 def test_H_02_a_head_that_comes_byte_by_byte(gateway: GatewayProcess) -> None:

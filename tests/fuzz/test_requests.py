@@ -87,7 +87,7 @@ async def asked(data: list[bytes]) -> tuple[Application, list[Reply]]:
     config.load()
     refused: list[GatewayError] = []
     front = Front(
-        config=config, server_state=ServerState(), app_state={}, refused=lambda error, _: refused.append(error)
+        config=config, server_state=ServerState(), app_state={}, refused=lambda error, *_: refused.append(error)
     )
     socket = Socket()
     front.connection_made(socket)

@@ -112,7 +112,14 @@ async def _asked(  # noqa: PLR0913 - the parts of an ASGI exchange
         passage.broke(time.perf_counter())
         error = as_gateway_error(exc)
         route, status = ROUTES[operation], error.status_code
-        door.refused(route=route, status=status, word=error.word, request_id=request_id, trace=passage.trace)
+        door.refused(
+            route=route,
+            status=status,
+            word=error.word,
+            request_id=request_id,
+            client=scope.get("client"),
+            trace=passage.trace,
+        )
         raise error from None  # as it is told: what nobody foresaw has its line in the log
     else:
         return request, caller, controls

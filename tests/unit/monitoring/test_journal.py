@@ -87,7 +87,9 @@ async def test_a_call_that_failed_has_its_word_and_what_never_came_is_null() -> 
 async def test_what_never_became_a_call_has_a_line_of_its_own() -> None:
     made, file = journal(now=3.0)
 
-    made.refused(request_id="id-2", route="/v1/models/{model}", status_code=401, word="authentication")
+    made.refused(
+        request_id="id-2", route="/v1/models/{model}", status_code=401, word="authentication", client="192.0.2.7"
+    )
     await made.aclose()
 
     assert json.loads(file.getvalue()) == {
@@ -98,6 +100,7 @@ async def test_what_never_became_a_call_has_a_line_of_its_own() -> None:
         "request_id": "id-2",
         "route": "/v1/models/{model}",
         "code": 401,
+        "client": "192.0.2.7",
     }
 
 
@@ -105,12 +108,12 @@ async def test_a_line_for_people_says_what_matters() -> None:
     made, file = journal("console", now=3661.0)
 
     made.record(outcome(model="modèle", cache=CacheStatus.HIT, usage=TokenUsage(prompt_tokens=5, completion_tokens=7)))
-    made.refused(request_id="id-2", route="/v1/x", status_code=404, word="not_found")
+    made.refused(request_id="id-2", route="/v1/x", status_code=404, word="not_found", client="::1")
     await made.aclose()
 
     call, refusal = file.getvalue().decode().splitlines()
     assert call.split() == ["01:01:01", "ok", "250.0", "ms", "one", "modèle", "hit", "5+7", "tokens", "alice", "id-1"]
-    assert refusal.split() == ["01:01:01", "not_found", "404", "/v1/x", "id-2"]
+    assert refusal.split() == ["01:01:01", "not_found", "404", "/v1/x", "id-2", "::1"]
 
 
 async def test_nobody_forges_a_line_for_people_by_a_name() -> None:
