@@ -17,7 +17,6 @@ LIMITS = Limits(connect=0.5, queue=0.2, first_byte=0.3, idle=0.3, total=1, strea
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello"
 CHUNKED = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
 
-
 about_http11 = pytest.mark.parametrize("kind", HTTP11)
 
 
@@ -42,8 +41,7 @@ async def test_lines_of_one_request_go_with_it_and_with_no_other(upstream: Upstr
 
     async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while True:
-            head = await reader.readuntil(b"\r\n\r\n")
-            heads.append(head)
+            heads.append(await reader.readuntil(b"\r\n\r\n"))
             await reader.readexactly(2)
             writer.write(OK)
 
