@@ -61,6 +61,7 @@ class Container(containers.DeclarativeContainer):
         routes=settings.provided.routes,
         useful=settings.provided.cache.timeout_seconds,
         log_file=settings.provided.log.file,
+        certificate=settings.provided.server.tls_certificate,
         redact=redact,
         cache=cache.backend,
         adapters=upstream.adapters,

@@ -15,7 +15,7 @@ from app.monitoring.configuration import Result
 from app.plugin import ContainerPlugin
 from app.settings import ConfigError, Loaded, ServerSettings, Settings
 from app.settings.changes import changed, digest_of, taken
-from app.settings.tls import Presented
+from app.settings.tls import Presented, held
 from app.shortcut import Shortcut
 
 logger = structlog.get_logger("signalbox.configuration")
@@ -59,6 +59,10 @@ class Reloader:
         """Of the file as it was read last."""
         contents = self._loaded.contents
         return "" if contents is None else contents.digest
+
+    def certificate_held(self) -> bytes:
+        """The digest of what the files hold that were named last; reads them."""
+        return held(self._loaded.settings.server)
 
     def ask(self, why: str) -> None:
         self._asked.append(why)

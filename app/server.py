@@ -30,7 +30,7 @@ from app.services.drain import Drain
 from app.settings import Loaded, ServerSettings, Settings
 from app.settings.tls import Presented
 from app.stacks import tell_stacks
-from app.watching import FileWatch
+from app.watching import FileWatch, RenewalWatch
 
 UNREAD = "unread"
 LAST_WORDS_SECONDS = 1.0
@@ -86,7 +86,9 @@ def serve(
     if source is not None:
         server.reloader = Reloader(app, beside, *source)
         server.reloader.certificate = certificate
-    container.monitoring.metrics().connections.open = lambda: len(server.server_state.connections)
+    metrics = container.monitoring.metrics()
+    metrics.connections.open = lambda: len(server.server_state.connections)
+    metrics.certificate.ends = lambda: certificate.ends
     tell_stacks()
     server.run(sockets=[listener])
     return CALLS_WERE_CUT if server.cut else 0
@@ -199,6 +201,9 @@ class DrainingServer(uvicorn.Server):
         if reloader.file is not None and self._settings.watch_config:
             changed = partial(reloader.ask, "a change of the file")
             self._workers.start(FileWatch(reloader.file, changed, digest=reloader.digest))
+        if self._tls is not None and self._settings.watch_config:
+            renewed, shown = partial(reloader.ask, "a renewed certificate"), reloader.certificate
+            self._workers.start(RenewalWatch(reloader.certificate_held, lambda: shown.digest, renewed))
         if hasattr(signal, "SIGHUP"):
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._hung_up, reloader)
 

@@ -1,8 +1,10 @@
-"""Notices that the configuration file is another one than before."""
+"""Notices that the configuration file, or the certificate, is another one than before."""
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import structlog
 
@@ -12,6 +14,8 @@ LOOK_SECONDS = 5.0
 STEP_SECONDS = 0.2
 GATHER_SECONDS = 1.6
 SETTLED_SECONDS = 0.25
+
+T = TypeVar("T")
 
 logger = structlog.get_logger("signalbox.configuration")
 
@@ -63,15 +67,10 @@ class FileWatch:
                 return
 
     async def _look(self) -> None:
-        """Tell of what is new once it stays the same for a moment: until then it is being written."""
-        found = await asyncio.to_thread(digest_of, self._file)
-        while found != self._digest:
-            await asyncio.sleep(SETTLED_SECONDS)
-            again = await asyncio.to_thread(digest_of, self._file)
-            if again == found:
-                self._digest = found
-                self._changed()
-            found = again
+        found = await _settled(self._digest, partial(digest_of, self._file))
+        if found != self._digest:
+            self._digest = found
+            self._changed()
 
     def _concerns(self, _: object, path: str) -> bool:
         """Whether a change may be one of ours: else every line of a log beside it would wake us."""
@@ -80,3 +79,34 @@ class FileWatch:
 
     def _directories(self) -> set[Path]:
         return {each for each in (self._file.parent, self._file.resolve().parent) if each.is_dir()}
+
+
+class RenewalWatch:
+    """A worker, for a certificate: its files lie anywhere, so they are looked at every five seconds, in a thread."""
+
+    def __init__(self, held: Callable[[], bytes], shown: Callable[[], bytes], changed: Callable[[], object]) -> None:
+        """Digests of what the files hold now, which may block, and of what is shown."""
+        self._held = held
+        self._shown = shown
+        self._changed = changed
+
+    async def run(self) -> None:
+        known = self._shown()
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            found = await _settled(known, self._held)
+            if found not in {known, self._shown()}:
+                self._changed()
+            known = found
+
+
+async def _settled(known: T, held: Callable[[], T]) -> T:
+    """What is held, once it stays the same for a moment: until then it is being written."""
+    found = await asyncio.to_thread(held)
+    while found != known:
+        await asyncio.sleep(SETTLED_SECONDS)
+        again = await asyncio.to_thread(held)
+        if again == found:
+            break
+        found = again
+    return found

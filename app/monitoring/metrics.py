@@ -17,6 +17,7 @@ from app.monitoring import custom
 from app.monitoring.answers import LATENCY_BUCKETS, AnswerMetrics
 from app.monitoring.backlog import AT_ONCE
 from app.monitoring.calls import NONE, CallMetrics
+from app.monitoring.certificate import Certificate
 from app.monitoring.conditions import HealthMetrics
 from app.monitoring.connections import Connections
 from app.monitoring.exposition import FamilyWriter, readings_text
@@ -54,6 +55,7 @@ class Metrics:
         self.health = HealthMetrics(self.tally)
         self.in_flight: Callable[[], int] = int
         self.connections = Connections()
+        self.certificate = Certificate()
         self.lines_dropped: Callable[[], int] = int
         self.lines_held: Callable[[], int] = int
         self.spans_exported: Callable[[], int] = int
@@ -125,6 +127,7 @@ class Metrics:
     def _socket(self) -> Iterable[Reading]:
         yield Reading("http_requests_in_flight", "Requests that are being answered", self.in_flight())
         yield from self.connections.readings()
+        yield from self.certificate.readings()
         yield from self.endpoints()
 
     def _itself(self) -> Iterable[Reading]:

@@ -1,6 +1,7 @@
 """The certificate that callers are shown, where TLS ends here."""
 
 import ssl
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
@@ -9,6 +10,9 @@ from app.settings.draft import ConfigError
 from app.settings.model import ServerSettings
 
 LONGEST_SHOWN = 200
+FLIGHTS = 3
+NO_CHECK_TIME = 0x200000
+"""OpenSSL's X509_V_FLAG_NO_CHECK_TIME, which Python has no name for."""
 
 
 class Presented:
@@ -20,23 +24,25 @@ class Presented:
 
     def __init__(self, server: ServerSettings) -> None:
         """Raises ConfigError as `tls_context` does."""
-        self._digest = _digest(server)  # first: a file that changes in between is taken once more
+        self.digest = _digest(server)  # first: a file that changes in between is taken once more
         self._shown = self.context = tls_context(server)
         """What sockets are made with, all of them; None without a certificate, and so it stays."""
+        self.ends = ends_of(self.context, server)
+        """When the certificate that is shown ends, in seconds since the epoch; 0 where nobody can tell."""
         if self.context is not None:
             self.context.sni_callback = self._show  # asked in every handshake, by callers who name nobody too
 
     def newer(self, server: ServerSettings) -> "Newer | None":
         """What these settings lead to, where that is another certificate or key; raises ConfigError."""
-        if self.context is None or not server.tls_certificate or (digest := _digest(server)) == self._digest:
+        if self.context is None or not server.tls_certificate or (digest := _digest(server)) == self.digest:
             return None
         context = tls_context(server)
         assert context is not None
-        return Newer(digest, context)
+        return Newer(digest, context, ends_of(context, server))
 
     def become(self, newer: "Newer") -> None:
         """Show that one on connections to come; cannot fail."""
-        self._digest, self._shown = newer
+        self.digest, self._shown, self.ends = newer
 
     def _show(self, connection: ssl.SSLObject, _name: str | None, _context: ssl.SSLContext) -> None:
         if self._shown is not self.context:
@@ -47,6 +53,7 @@ class Presented:
 class Newer(NamedTuple):
     digest: bytes
     context: ssl.SSLContext
+    ends: float
 
 
 def tls_context(server: ServerSettings) -> ssl.SSLContext | None:
@@ -75,6 +82,38 @@ def _load(context: ssl.SSLContext, server: ServerSettings) -> None:
         raise ConfigError(*_why(error, server, locked=locked)) from None
     except ValueError:
         raise ConfigError("server.tls_key_password", "is too long") from None
+
+
+def ends_of(context: ssl.SSLContext | None, server: ServerSettings) -> float:
+    """When the certificate it shows ends, in seconds since the epoch; 0 where nobody can tell.
+
+    Some 10 ms: Python tells of no certificate but the other side's, so we shake hands with ourselves.
+    """
+    if context is None:
+        return 0.0
+    caller = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    caller.check_hostname = False
+    caller.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN | NO_CHECK_TIME
+    there, back = ssl.MemoryBIO(), ssl.MemoryBIO()
+    try:
+        caller.load_verify_locations(server.tls_certificate)
+        sides = caller.wrap_bio(back, there), context.wrap_bio(there, back, server_side=True)
+        for _ in range(FLIGHTS):
+            for side in sides:
+                with suppress(ssl.SSLWantReadError):
+                    side.do_handshake()
+        shown = sides[0].getpeercert() or {}
+        return float(ssl.cert_time_to_seconds(str(shown["notAfter"])))
+    except (OSError, ValueError, KeyError):  # of a kind that only some callers take
+        return 0.0
+
+
+def held(server: ServerSettings) -> bytes:
+    """The digest of what the files hold now; empty where they cannot be read."""
+    try:
+        return _digest(server)
+    except ConfigError:
+        return b""
 
 
 def _digest(server: ServerSettings) -> bytes:

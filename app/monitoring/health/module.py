@@ -79,8 +79,9 @@ def _redis(
     return Watch(RedisIndicator(cache, told, deadline=settings.timeout_seconds, useful=useful), history)
 
 
-def _crowd(settings: HealthSettings, metrics: Metrics) -> Crowd:
-    return Crowd(metrics.connections, threshold=settings.descriptors_threshold)
+def _front(settings: HealthSettings, metrics: Metrics, certificate: str) -> Sequence[Indicator]:
+    crowd = Crowd(metrics.connections, threshold=settings.descriptors_threshold)
+    return [crowd, metrics.certificate] if certificate else [crowd]
 
 
 def _others(  # noqa: PLR0913 - what it looks at
@@ -88,12 +89,12 @@ def _others(  # noqa: PLR0913 - what it looks at
     settings: HealthSettings,
     machine: Machine,
     lag: LoopLag,
-    crowd: Crowd,
+    front: Sequence[Indicator],
     history: History,
     configuration: Configuration,
 ) -> Sequence[Watch]:
     """The machine, the callers, the configuration, and what the operator added."""
-    made: list[Indicator] = [*vitals(settings, machine, lag), crowd, configuration]
+    made: list[Indicator] = [*vitals(settings, machine, lag), *front, configuration]
     for name, row in settings.checks.items():
         if row.kind == "http":
             made.append(Repeated(name, row, HttpQuestion(row, LeanUpstream)))
@@ -128,6 +129,7 @@ class HealthModule(containers.DeclarativeContainer):
     routes = di.Dependency(instance_of=dict)
     useful = di.Dependency(instance_of=float)
     log_file = di.Dependency(instance_of=str)
+    certificate = di.Dependency(instance_of=str)
     redact = di.Dependency(instance_of=Redactor)
     cache: di.Dependency[CacheBackend] = di.Dependency()
     adapters: di.Dependency[Sequence[Provider]] = di.Dependency()
@@ -153,7 +155,7 @@ class HealthModule(containers.DeclarativeContainer):
             settings=settings,
             machine=machine,
             lag=lag,
-            crowd=di.Singleton(_crowd, settings, metrics),
+            front=di.Singleton(_front, settings, metrics, certificate),
             history=history,
             configuration=configuration,
         ),

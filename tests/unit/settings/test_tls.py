@@ -2,6 +2,7 @@
 
 import ssl
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -9,8 +10,9 @@ import trustme
 from cryptography.hazmat.primitives import serialization
 
 from app.settings import ConfigError, Secret, ServerSettings, load, local_address
-from app.settings.tls import Presented, tls_context
+from app.settings.tls import Presented, ends_of, tls_context
 
+DAWN = datetime(2020, 1, 1, tzinfo=UTC)
 PASSWORD = "open-sesame"  # noqa: S105 - a test's
 
 
@@ -166,3 +168,19 @@ def test_a_key_where_its_path_should_be_is_not_repeated(files: Path) -> None:
         load(None, {"SIGNALBOX__SERVER__TLS_CERTIFICATE": str(files / "chain"), "SIGNALBOX__SERVER__TLS_KEY": pasted})
 
     assert pasted.splitlines()[1] not in str(caught.value)
+
+
+@pytest.mark.parametrize("days", [-3, 3])
+@pytest.mark.parametrize("key_type", list(trustme.KeyType))
+def test_its_end_is_known_whether_it_is_over_or_not(tmp_path: Path, days: int, key_type: trustme.KeyType) -> None:
+    ends = datetime.now(UTC).replace(microsecond=0) + timedelta(days=days)
+    intermediate = trustme.CA(key_type=key_type).create_child_ca(key_type)
+    issued = intermediate.issue_cert("gateway.test", not_before=DAWN, not_after=ends, key_type=key_type)
+    issued.private_key_and_cert_chain_pem.write_to_path(tmp_path / "both")
+
+    assert Presented(settings(tmp_path, "both")).ends == ends.timestamp()
+
+
+def test_the_end_of_one_that_no_caller_takes_is_not_known(files: Path) -> None:
+    assert Presented(ServerSettings()).ends == 0.0
+    assert ends_of(tls_context(settings(files, "chain", "key")), settings(files, "foreign", "another")) == 0.0
