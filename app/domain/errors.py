@@ -232,6 +232,13 @@ class QueueTimeoutError(
     """All connections to the provider stayed busy for too long: our limit, not the provider's failure."""
 
 
+class QueueFullError(
+    QueueTimeoutError,
+    word="queue_full", status=503, type="overloaded_error", code="queue_full", fallback=False,
+):  # fmt: skip # a row of the table
+    """As many calls wait for a connection to the provider as may: waiting behind them would take others' places."""
+
+
 class ShuttingDownError(
     CapacityError,
     word="shutting_down", status=503, type="overloaded_error", code="shutting_down", fallback=False,

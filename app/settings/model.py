@@ -119,6 +119,8 @@ class ProviderSettings(Section, frozen=True):
     critical: bool = False
     timeouts: Timeouts = field(default_factory=Timeouts)
     max_connections: Size = 512
+    max_waiting: Size = 256
+    """Calls that wait for a connection, so that one provider that hangs does not take all of `server.max_in_flight`."""
     upstream: Literal["auto", "lean", "httpx"] = "auto"
     http2: bool = False
     proxy: Secret = field(default_factory=Secret)

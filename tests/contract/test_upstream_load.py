@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from app.domain.errors import QueueTimeoutError
+from app.domain.errors import QueueFullError, QueueTimeoutError
 from app.providers.upstream.base import Limits, Load
 from tests.support.origin import Origin, question, says
 from tests.support.upstreams import upstream_of
@@ -72,3 +72,23 @@ async def test_who_waits_for_a_connection_is_counted_and_who_waited_in_vain(prov
 
     assert (waiting.active, waiting.refused) == (1, 0)
     assert (after.active, after.waiting, after.refused) == (1, 0, 1)
+
+
+async def test_who_finds_too_many_waiting_is_told_at_once(provider: Origin, kind: str) -> None:
+    provider.script = says(b"")
+    limits = Limits(connections=1, queue=60, waiting=1)
+    upstream = upstream_of(kind)(provider="p", base_url=provider.url, headers={}, limits=limits)
+    first, second = (asyncio.create_task(upstream.send("POST", "chat", b"{}")) for _ in range(2))
+    await until(lambda: (upstream.load().active, upstream.load().waiting) == (1, 1))
+
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        with pytest.raises(QueueFullError):
+            await upstream.send("POST", "chat", b"{}")
+    after = upstream.load()
+    for each in (first, second):
+        each.cancel()
+    await asyncio.gather(first, second, return_exceptions=True)
+    await until(lambda: upstream.load().active == 0)
+    await upstream.aclose()
+
+    assert (after.active, after.waiting, after.refused) == (1, 1, 1)

@@ -4,12 +4,14 @@ import asyncio
 import json
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from statistics import median
 
 import pytest
 
 from tests.support.breakers import state
 from tests.support.processes import (
+    PATIENCE_SECONDS,
     GatewayProcess,
     ProviderProcess,
     gateway_process,
@@ -45,6 +47,11 @@ async def ask(gateway: GatewayProcess, model: str) -> tuple[asyncio.StreamReader
     )
     writer.write(head.encode() + body)
     return reader, writer
+
+
+def come(asked: tuple[asyncio.StreamReader, asyncio.StreamWriter]) -> bytes:
+    """What has been answered, unread."""
+    return bytes(asked[0]._buffer)  # type: ignore[attr-defined] # noqa: SLF001 - reading would wait
 
 
 def seconds_for(gateway: GatewayProcess, model: str, times: int = 30) -> float:
@@ -108,7 +115,7 @@ async def test_U_22_callers_beyond_a_providers_connections_are_turned_away(
         await asyncio.to_thread(
             eventually, lambda: gateway.metric(rejected, provider="crowded") == 92, "92 are turned away"
         )
-        refused = [each for each in waiting if each[0]._buffer]  # type: ignore[attr-defined] # noqa: SLF001 - who has an answer
+        refused = [each for each in waiting if come(each)]
         assert len(refused) == 92
         head = (await refused[0][0].readuntil(b"\r\n\r\n")).decode()
         assert head.startswith("HTTP/1.1 503 ")
@@ -120,3 +127,34 @@ async def test_U_22_callers_beyond_a_providers_connections_are_turned_away(
             writer.close()
 
     assert state(gateway, "crowded") == state(gateway, "crowded", "provider") == 0
+
+
+async def test_U_22_a_thousand_calls_that_hang_find_the_limits_as_they_are(
+    provider: ProviderProcess, tmp_path: Path
+) -> None:
+    """The same with no limit configured: a thousand calls are all that may be in flight, and 512 connections one
+    provider's.
+
+    Happens: 512 of them wait for the silent provider, 256 for a connection to it for 2 s, and the others get 503
+    `queue_full` at once; who asks another provider is answered from the first moment on.
+
+    Seen: `llm_endpoint_queue_rejections_total`; `x-signalbox-error`.
+    """
+    provider.script("hanging", [HANG])
+    rows = {name: {"base_url": provider.base_url(name)} for name in ("slow", "calm")}
+    with gateway_process(tmp_path, {"providers": rows, "cache": {"enabled": False}}) as gateway:
+        waiting = [await ask(gateway, "slow/hanging") for _ in range(CALLERS)]
+        try:
+            answered = await asyncio.to_thread(lambda: [gateway.chat("calm/m4").status_code for _ in range(30)])
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                while len(heads := [head for each in waiting if (head := come(each))]) < CALLERS - 512:  # noqa: ASYNC110 - bytes come unasked
+                    await asyncio.sleep(0.05)
+            rejected = gateway.metric("llm_endpoint_queue_rejections_total", provider="slow")
+        finally:
+            for _, writer in waiting:
+                writer.close()
+
+    words = [word for word in ("queue_full", "queue_timeout") for head in heads if f": {word}\r\n".encode() in head]
+    assert answered == [200] * 30
+    assert (words.count("queue_full"), words.count("queue_timeout")) == (CALLERS - 512 - 256, 256)
+    assert rejected == CALLERS - 512

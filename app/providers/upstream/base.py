@@ -13,7 +13,8 @@ class Limits(Struct, frozen=True, kw_only=True):
     """Seconds, except `answer_bytes`, which bounds a whole answer and not a stream.
 
     `first_byte` runs from the moment of asking, `idle` between two pieces received, `total` over the
-    whole of a `send`, `stream_total` over the whole of what was opened. `queue` is the wait for a free connection.
+    whole of a `send`, `stream_total` over the whole of what was opened. `queue` is the wait for a free connection,
+    `waiting` how many calls may.
     `keep_idle` is how long one is kept unused: servers of Node and uvicorn close theirs after 5.
     """
 
@@ -25,6 +26,7 @@ class Limits(Struct, frozen=True, kw_only=True):
     stream_total: float = 1800
     keep_idle: float = 4
     connections: int = 512
+    waiting: int = 256
     answer_bytes: int = 32 * MIB
 
 
@@ -48,7 +50,7 @@ class Answer(Struct):
 class Load(Struct, frozen=True):
     """What a client's connections are doing: in use (with HTTP/2 calls), kept for the next call, and how many may be.
 
-    `waiting` are calls that wait for one now, `refused` those that ever waited in vain.
+    `waiting` are calls that wait for one now, `refused` those that ever did in vain, or found too many there.
     """
 
     active: int

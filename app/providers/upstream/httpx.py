@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import httpx
 
-from app.domain.errors import QueueTimeoutError
+from app.domain.errors import QueueFullError, QueueTimeoutError
 from app.domain.upstream_errors import UpstreamMalformedError, UpstreamTimeoutError
 from app.providers.upstream.base import DEFAULT_LIMITS, LINGER_SECONDS, Answer, Headers, Limits, Load
 from app.providers.upstream.inflating import ENCODINGS, IDENTITY, Inflater, InflatingError
@@ -143,6 +143,9 @@ class HttpxUpstream:
 
     async def _place(self) -> None:
         busy = self.places.locked()
+        if busy and self._waiting >= self.limits.waiting:
+            self._refused += 1
+            raise QueueFullError(f"all connections to {self.provider} are busy, and many calls wait", retry_after=1)
         self._waiting += busy
         try:
             async with asyncio.timeout(self.limits.queue):

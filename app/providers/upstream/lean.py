@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Mapping
 from urllib.parse import quote, urlsplit
 
-from app.domain.errors import QueueTimeoutError
+from app.domain.errors import QueueFullError, QueueTimeoutError
 from app.domain.upstream_errors import UpstreamConnectError, UpstreamTimeoutError, unreached
 from app.providers.upstream.base import DEFAULT_LIMITS, Answer, Limits, Load
 from app.providers.upstream.connection import Connection, StaleError
@@ -119,6 +119,9 @@ class LeanUpstream:
 
     async def _turn(self, *, fresh: bool) -> Connection | None:
         """Wait until a connection is free, or may be opened."""
+        if self._waiting >= self.limits.waiting:
+            self._refused += 1
+            raise QueueFullError(f"all connections to {self.provider} are busy, and many calls wait", retry_after=1)
         self._waiting += 1
         try:
             async with asyncio.timeout(self.limits.queue):

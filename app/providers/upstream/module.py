@@ -98,6 +98,7 @@ def _open(name: str, row: ProviderSettings, kind: Callable[..., Upstream], agent
         total=times.total,
         stream_total=times.stream_total,
         connections=row.max_connections,
+        waiting=row.max_waiting,
     )
     base_url = root_of(row.base_url) if row.kind == "ollama" else row.base_url.rstrip("/")
     return kind(provider=name, base_url=f"{base_url}/", headers=headers, limits=limits)
