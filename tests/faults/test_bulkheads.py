@@ -153,6 +153,9 @@ async def test_U_22_a_thousand_calls_that_hang_find_the_limits_as_they_are(
         finally:
             for _, writer in waiting:
                 writer.close()
+        await asyncio.to_thread(
+            eventually, lambda: gateway.metric("llm_active_requests", provider="slow") == 0, "all are let go"
+        )
 
     words = [word for word in ("queue_full", "queue_timeout") for head in heads if f": {word}\r\n".encode() in head]
     assert answered == [200] * 30
