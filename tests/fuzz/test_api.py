@@ -8,7 +8,7 @@ from tests.fuzz.api import KEYS, bad_lines, keyed_gateway, run
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
-SECONDS = 50
+SECONDS = 60
 FEWEST = 100
 
 
