@@ -38,8 +38,11 @@ def crowd(gateway: GatewayProcess, count: int) -> Iterator[list[socket.socket]]:
 
 
 @pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="only Linux changes the limits of another process")
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
 @pytest.mark.parametrize("client", ["lean", "httpx"])
-def test_P_19_no_descriptors_left(directory: Path, provider: ProviderProcess, model: str, client: str) -> None:
+def test_P_19_no_descriptors_left(
+    directory: Path, provider: ProviderProcess, model: str, client: str, host: str
+) -> None:
     """The process comes to its limit of open files below the bound of callers' connections (here the limit is lowered
     while it runs), by a hundred silent connections, while a stream runs.
 
@@ -52,7 +55,7 @@ def test_P_19_no_descriptors_left(directory: Path, provider: ProviderProcess, mo
     """
     provider.script(model, stream(FIRST, GATE, LAST, DONE))
     row = {"models": ["m"], "upstream": client}
-    rows = {name: row | {"base_url": provider.base_url(name)} for name in ("one", "two")}
+    rows = {name: row | {"base_url": provider.base_url(name).replace("127.0.0.1", host)} for name in ("one", "two")}
     config = {"providers": rows, "server": {"header_seconds": 600}, "health": {"probe": False}}
     with gateway_process(directory, config) as gateway:
         process = psutil.Process(gateway.process.pid)

@@ -83,7 +83,8 @@ class Exchange(Protocol):
 class Upstream(Protocol):
     """One origin.
 
-    Every failure leaves as an `UpstreamError`, or as `QueueTimeoutError` where all our connections were busy.
+    Every failure leaves as an `UpstreamError`, or as `CapacityError` where a limit of ours is to blame:
+    all connections were busy, or no descriptors were left.
     Whoever is cancelled while waiting takes the connection with it: the provider sees that nobody listens.
     Nothing is sent twice, except once more when a kept connection had died before a byte came back.
     `lines` are whole header lines of this one request's own, each with its end.

@@ -10,12 +10,13 @@ from typing import TypeVar
 
 import httpx
 
-from app.domain.errors import QueueFullError, QueueTimeoutError
+from app.domain.errors import CapacityError
 from app.domain.upstream_errors import UpstreamMalformedError, UpstreamTimeoutError
 from app.providers.upstream.base import DEFAULT_LIMITS, LINGER_SECONDS, Answer, Headers, Limits, Load
 from app.providers.upstream.inflating import ENCODINGS, IDENTITY, Inflater, InflatingError
 from app.providers.upstream.lanes import ElsewhereError, Lane, Lanes
 from app.providers.upstream.line import Line, WatchedBackend, current_line, drop_if_more_came
+from app.providers.upstream.places import Places
 from app.providers.upstream.resolving import Resolver
 from app.providers.upstream.tls import tls_context
 from app.providers.upstream.translation import FAULTS, StaleError, in_our_words
@@ -43,11 +44,7 @@ class HttpxUpstream:
         self.provider = provider
         self.limits = limits
         self.tasks: set[asyncio.Task[object]] = set()
-        # places are ours to give: httpx's own queue loses one when waiting ends the moment it is given
-        self.places = asyncio.Semaphore(limits.connections)
-        self._active = 0
-        self._waiting = 0
-        self._refused = 0
+        self._places = Places(provider, limits)
         kept = httpx.Limits(max_keepalive_connections=limits.connections, keepalive_expiry=limits.keep_idle)
         names = resolver or Resolver()
         verify = (tls or tls_context()) if base_url.startswith("https:") else ssl.create_default_context()
@@ -81,7 +78,8 @@ class HttpxUpstream:
         return await self._opened(method, path, body, lines, total=self.limits.stream_total)
 
     def load(self) -> Load:
-        return Load(self._active, self._lanes.idle(), self.limits.connections, self._waiting, self._refused)
+        places = self._places
+        return Load(places.active, self._lanes.idle(), self.limits.connections, places.waiting, places.refused)
 
     async def aclose(self) -> None:
         """Close every connection, those in use too."""
@@ -104,8 +102,9 @@ class HttpxUpstream:
     async def _asked(  # noqa: PLR0913, PLR0917 - of one request
         self, method: str, path: str, body: bytes, headers: Headers, seconds: float, due: float, *, again: bool = False
     ) -> "HttpxExchange":
+        moved = False
         while True:
-            await self._place()
+            await self._places.take(again=moved)
             line = Line(self._lanes.take())
             extensions = {"lane": line.lane, "trace": line.trace}
             request = self._client.build_request(
@@ -113,6 +112,7 @@ class HttpxUpstream:
             )
             with suppress(ElsewhereError):
                 return HttpxExchange(await self._sent(request, line, seconds, again=again), line, self, due)
+            moved = True
 
     async def _sent(self, request: httpx.Request, line: Line, seconds: float, *, again: bool) -> httpx.Response:
         token = current_line.set(line)
@@ -141,27 +141,11 @@ class HttpxUpstream:
             self.keep(asyncio.create_task(line.sever()))
         return ours
 
-    async def _place(self) -> None:
-        busy = self.places.locked()
-        if busy and self._waiting >= self.limits.waiting:
-            self._refused += 1
-            raise QueueFullError(f"all connections to {self.provider} are busy, and many calls wait", retry_after=1)
-        self._waiting += busy
-        try:
-            async with asyncio.timeout(self.limits.queue):
-                await self.places.acquire()
-        except TimeoutError:
-            self._refused += 1
-            raise QueueTimeoutError(f"all connections to {self.provider} are busy", retry_after=1) from None
-        finally:
-            self._waiting -= busy
-        self._active += 1
-
     async def _given_up(self, line: Line, sending: "asyncio.Task[httpx.Response]") -> None:
         try:
             await line.abort()
             await ended(line, sending)
-            with suppress(ElsewhereError, *FAULTS):  # it failed because its socket was cut
+            with suppress(ElsewhereError, CapacityError, *FAULTS):  # it failed because its socket was cut
                 await self._let_go_of(await sending, line)
         finally:
             self.left(line)
@@ -174,8 +158,7 @@ class HttpxUpstream:
     def left(self, line: Line) -> None:
         """Once per call: its place, and its lane's, are for others."""
         line.left()
-        self._active -= 1
-        self.places.release()
+        self._places.leave()
         self._lanes.leave(line.lane, admitted=bool(line.number))
 
     def keep(self, task: "asyncio.Task[T]") -> "asyncio.Task[T]":

@@ -50,6 +50,14 @@ class Resolver:
         Raises OSError, TimeoutError among them, or CapacityError where it is we who have nothing left to connect with.
         An address that is silent costs its share of the `seconds`, and is not the first one asked the next time.
         """
+        try:
+            return await self._connected(host, seconds, connect)
+        except OSError as error:
+            if error.errno in NO_DESCRIPTORS:
+                raise CapacityError("no file descriptors are left", retry_after=1) from None
+            raise
+
+    async def _connected(self, host: str, seconds: float, connect: Callable[[str], Awaitable[T]]) -> T:
         loop = asyncio.get_running_loop()
         due = loop.time() + seconds
         async with asyncio.timeout_at(due):
@@ -59,9 +67,7 @@ class Resolver:
             try:
                 async with asyncio.timeout_at(loop.time() + (due - loop.time()) / left):
                     made = await connect(address)
-            except OSError as error:
-                if error.errno in NO_DESCRIPTORS:
-                    raise CapacityError("no file descriptors are left", retry_after=1) from None
+            except OSError:
                 if left == 1:
                     raise
             else:

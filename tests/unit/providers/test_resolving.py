@@ -1,12 +1,21 @@
 """Names into addresses where there is little left to do it with."""
 
+import asyncio
+import errno
+import gc
+import os
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 
-from app.providers.upstream.resolving import Resolver
+from app.domain.errors import CapacityError
+from app.domain.upstream_errors import UpstreamTimeoutError
+from app.providers.upstream.base import Limits
+from app.providers.upstream.httpx import HttpxUpstream
+from app.providers.upstream.resolving import Lookup, Resolver
 
 MORE_THAN_THERE_IS = 1 << 48
 """Bytes of a thread's stack that no address space has room for."""
@@ -40,3 +49,51 @@ async def test_whatever_a_lookup_fails_with_is_told_to_whoever_waits() -> None:
     for _ in range(2):
         with pytest.raises(OSError, match="none left"):
             await resolver.addresses("some.name")
+
+
+def without_descriptors(_: str) -> Sequence[str]:
+    raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+
+async def connected(address: str) -> str:
+    return address
+
+
+async def without_socket(_: str) -> str:
+    raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+
+@pytest.mark.parametrize(
+    ("host", "lookup", "connect"),
+    [("a.name", without_descriptors, connected), ("a.name", lambda _: ["::1", "127.0.0.1"], without_socket)],
+    ids=["for the name", "for the connection"],
+)
+async def test_our_own_want_of_descriptors_is_no_failure_of_the_provider(
+    host: str, lookup: Lookup, connect: Callable[[str], Awaitable[str]]
+) -> None:
+    with pytest.raises(CapacityError, match="no file descriptors"):
+        await Resolver(lookup).connected(host, 5, connect)
+
+
+async def test_who_gave_up_before_that_was_known_is_told_by_nobody_else() -> None:
+    gate, told = threading.Event(), list[Any]()
+
+    def late(name: str) -> Sequence[str]:
+        gate.wait(30)
+        return without_descriptors(name)
+
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
+    limits = Limits(first_byte=0.05)
+    upstream = HttpxUpstream(
+        provider="p", base_url="http://a.name/", headers={}, limits=limits, resolver=Resolver(late)
+    )
+    with pytest.raises(UpstreamTimeoutError):
+        await upstream.send("POST", "chat", b"{}")
+    gate.set()
+    async with asyncio.timeout(30):
+        while upstream.load().active:  # noqa: ASYNC110 - nobody tells when it has ended
+            await asyncio.sleep(0.01)
+    await upstream.aclose()
+    gc.collect()
+
+    assert told == []
