@@ -61,8 +61,8 @@ class Reloader:
         return "" if contents is None else contents.digest
 
     def certificate_held(self) -> bytes:
-        """The digest of what the files hold that were named last; reads them."""
-        return held(self._loaded.settings.server)
+        """The digest of what the files of the certificate hold; reads them."""
+        return held(self.life.container.settings().server)
 
     def ask(self, why: str) -> None:
         self._asked.append(why)
@@ -92,7 +92,7 @@ class Reloader:
             settings, waiting = taken(before.settings(), self._started, loaded.settings)
             different = _different(before, settings)
             prepared = await asyncio.to_thread(_prepared, before, settings) if different else None
-            renewed = await asyncio.to_thread(self.certificate.newer, loaded.settings.server)
+            renewed = await asyncio.to_thread(self.certificate.newer, settings.server)
             if self._stopped:
                 return
             if prepared is not None:

@@ -14,6 +14,7 @@ LOOK_SECONDS = 5.0
 STEP_SECONDS = 0.2
 GATHER_SECONDS = 1.6
 SETTLED_SECONDS = 0.25
+AGAIN_SECONDS = 60.0
 
 T = TypeVar("T")
 
@@ -82,21 +83,36 @@ class FileWatch:
 
 
 class RenewalWatch:
-    """A worker, for a certificate: its files lie anywhere, so they are looked at every five seconds, in a thread."""
+    """A worker, for a certificate: its files lie anywhere, so they are looked at every five seconds, in a thread.
 
-    def __init__(self, held: Callable[[], bytes], shown: Callable[[], bytes], changed: Callable[[], object]) -> None:
+    What was not taken, for whatever reason, is asked for again once a minute.
+    """
+
+    def __init__(
+        self,
+        held: Callable[[], bytes],
+        shown: Callable[[], bytes],
+        changed: Callable[[], object],
+        *,
+        every: float = LOOK_SECONDS,
+        again: float = AGAIN_SECONDS,
+    ) -> None:
         """Digests of what the files hold now, which may block, and of what is shown."""
+        self._every = every
+        self._again = again
         self._held = held
         self._shown = shown
         self._changed = changed
 
     async def run(self) -> None:
-        known = self._shown()
+        known, waited = self._shown(), 0.0
         while True:
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(self._every)
             found = await _settled(known, self._held)
-            if found not in {known, self._shown()}:
+            waited += self._every
+            if found != known or (found != self._shown() and waited >= self._again):
                 self._changed()
+                waited = 0.0
             known = found
 
 
