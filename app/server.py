@@ -88,7 +88,7 @@ def serve(
         server.reloader.certificate = certificate
     metrics = container.monitoring.metrics()
     metrics.connections.open = lambda: len(server.server_state.connections)
-    metrics.certificate.ends = lambda: certificate.ends
+    metrics.certificate.validity = lambda: certificate.validity
     tell_stacks()
     server.run(sockets=[listener])
     return CALLS_WERE_CUT if server.cut else 0

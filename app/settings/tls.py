@@ -27,8 +27,8 @@ class Presented:
         self.digest = _digest(server)  # first: a file that changes in between is taken once more
         self._shown = self.context = tls_context(server)
         """What sockets are made with, all of them; None without a certificate, and so it stays."""
-        self.ends = ends_of(self.context, server)
-        """When the certificate that is shown ends, in seconds since the epoch; 0 where nobody can tell."""
+        self.validity = validity_of(self.context, server)
+        """Of the certificate that is shown."""
         if self.context is not None:
             self.context.sni_callback = self._show  # asked in every handshake, by callers who name nobody too
 
@@ -38,11 +38,11 @@ class Presented:
             return None
         context = tls_context(server)
         assert context is not None
-        return Newer(digest, context, ends_of(context, server))
+        return Newer(digest, context, validity_of(context, server))
 
     def become(self, newer: "Newer") -> None:
         """Show that one on connections to come; cannot fail."""
-        self.digest, self._shown, self.ends = newer
+        self.digest, self._shown, self.validity = newer
 
     def _show(self, connection: ssl.SSLObject, _name: str | None, _context: ssl.SSLContext) -> None:
         if self._shown is not self.context:
@@ -50,10 +50,17 @@ class Presented:
             connection.context = self._shown
 
 
+class Validity(NamedTuple):
+    """Seconds since the epoch; zeros where there is no certificate, or nobody can tell."""
+
+    begins: float = 0.0
+    ends: float = 0.0
+
+
 class Newer(NamedTuple):
     digest: bytes
     context: ssl.SSLContext
-    ends: float
+    validity: Validity
 
 
 def tls_context(server: ServerSettings) -> ssl.SSLContext | None:
@@ -84,13 +91,13 @@ def _load(context: ssl.SSLContext, server: ServerSettings) -> None:
         raise ConfigError("server.tls_key_password", "is too long") from None
 
 
-def ends_of(context: ssl.SSLContext | None, server: ServerSettings) -> float:
-    """When the certificate it shows ends, in seconds since the epoch; 0 where nobody can tell.
+def validity_of(context: ssl.SSLContext | None, server: ServerSettings) -> Validity:
+    """Of the certificate that the context shows.
 
     Some 10 ms: Python tells of no certificate but the other side's, so we shake hands with ourselves.
     """
     if context is None:
-        return 0.0
+        return Validity()
     caller = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     caller.check_hostname = False
     caller.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN | NO_CHECK_TIME
@@ -103,9 +110,9 @@ def ends_of(context: ssl.SSLContext | None, server: ServerSettings) -> float:
                 with suppress(ssl.SSLWantReadError):
                     side.do_handshake()
         shown = sides[0].getpeercert() or {}
-        return float(ssl.cert_time_to_seconds(str(shown["notAfter"])))
+        return Validity(*(float(ssl.cert_time_to_seconds(str(shown[name]))) for name in ("notBefore", "notAfter")))
     except (OSError, ValueError, KeyError):  # of a kind that only some callers take
-        return 0.0
+        return Validity()
 
 
 def held(server: ServerSettings) -> bytes:

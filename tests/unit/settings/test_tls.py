@@ -10,7 +10,7 @@ import trustme
 from cryptography.hazmat.primitives import serialization
 
 from app.settings import ConfigError, Secret, ServerSettings, load, local_address
-from app.settings.tls import Presented, ends_of, tls_context
+from app.settings.tls import Presented, tls_context, validity_of
 
 DAWN = datetime(2020, 1, 1, tzinfo=UTC)
 PASSWORD = "open-sesame"  # noqa: S105 - a test's
@@ -178,9 +178,9 @@ def test_its_end_is_known_whether_it_is_over_or_not(tmp_path: Path, days: int, k
     issued = intermediate.issue_cert("gateway.test", not_before=DAWN, not_after=ends, key_type=key_type)
     issued.private_key_and_cert_chain_pem.write_to_path(tmp_path / "both")
 
-    assert Presented(settings(tmp_path, "both")).ends == ends.timestamp()
+    assert Presented(settings(tmp_path, "both")).validity == (DAWN.timestamp(), ends.timestamp())
 
 
 def test_the_end_of_one_that_no_caller_takes_is_not_known(files: Path) -> None:
-    assert Presented(ServerSettings()).ends == 0.0
-    assert ends_of(tls_context(settings(files, "chain", "key")), settings(files, "foreign", "another")) == 0.0
+    assert Presented(ServerSettings()).validity == (0, 0)
+    assert validity_of(tls_context(settings(files, "chain", "key")), settings(files, "foreign", "another")) == (0, 0)
