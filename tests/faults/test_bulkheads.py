@@ -159,5 +159,6 @@ async def test_U_22_a_thousand_calls_that_hang_find_the_limits_as_they_are(
 
     words = [word for word in ("queue_full", "queue_timeout") for head in heads if f": {word}\r\n".encode() in head]
     assert answered == [200] * 30
-    assert (words.count("queue_full"), words.count("queue_timeout")) == (CALLERS - 512 - 256, 256)
+    assert len(words) == CALLERS - 512
+    assert words.count("queue_timeout") >= 256  # more, where it took the callers two seconds to come
     assert rejected == CALLERS - 512
