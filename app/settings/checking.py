@@ -1,6 +1,7 @@
 """What types cannot say: whether the settings make sense together."""
 
 import re
+import time
 from importlib.util import find_spec
 from ipaddress import ip_address
 from pathlib import Path
@@ -17,7 +18,7 @@ from app.settings.model import (
     TelemetrySettings,
 )
 from app.settings.redis import redis_address
-from app.settings.tls import tls_context
+from app.settings.tls import tls_context, validity_of
 
 SMALLEST_LOG_BYTES = 64 * 1024
 SHORTEST_HMAC_KEY = 16
@@ -75,7 +76,8 @@ def local_address(server: ServerSettings) -> str:
 
 def _check_tls(server: ServerSettings, draft: Draft) -> None:
     try:
-        tls_context(server)
+        if why := validity_of(tls_context(server), server).fault(time.time()):
+            draft.notice(f"server.tls_certificate: {server.tls_certificate} {why}: callers refuse it")
     except ConfigError as error:
         path = tuple(error.path.split("."))
         raise ConfigError(error.path, error.message, origin=draft.origin_of(path)) from None

@@ -19,7 +19,7 @@ API_KEYS = "SIGNALBOX_API_KEYS"
 CONFIG = "SIGNALBOX_CONFIG"
 METRICS_KEY = "SIGNALBOX_METRICS_KEY"
 OWN = (API_KEYS, CONFIG, METRICS_KEY)
-KUBERNETES = ("SIGNALBOX_PORT", "SIGNALBOX_SERVICE_")
+KUBERNETES = ("SIGNALBOX_PORT_", "SIGNALBOX_SERVICE_")
 SECRETS = ("_KEY", "_KEYS", "_URL", "_PASSWORD")
 
 _api_key = re.compile(r"([A-Z][A-Z0-9_]*)_API_KEY").fullmatch
@@ -81,11 +81,12 @@ def _check_own_names(draft: Draft, environ: Mapping[str, str]) -> None:
 
     Kubernetes makes `SIGNALBOX_PORT` and `SIGNALBOX_SERVICE_…` of a service that has our name.
     """
-    for name in environ:
+    for name, value in environ.items():
         if (
             not name.startswith("SIGNALBOX_")
             or name.startswith((PREFIX, *KUBERNETES))
             or name.removesuffix("_FILE") in OWN
+            or (name == "SIGNALBOX_PORT" and "://" in value)  # Kubernetes', of a service of our name
         ):
             continue
         if near := get_close_matches(name, OWN, n=1, cutoff=0.85):

@@ -1,7 +1,9 @@
 """The certificate that callers are shown, where TLS ends here."""
 
 import ssl
+import time
 from contextlib import suppress
+from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
@@ -33,12 +35,18 @@ class Presented:
             self.context.sni_callback = self._show  # asked in every handshake, by callers who name nobody too
 
     def newer(self, server: ServerSettings) -> "Newer | None":
-        """What these settings lead to, where that is another certificate or key; raises ConfigError."""
+        """What these settings lead to, where that is another certificate or key.
+
+        Raises ConfigError, also for one that callers would refuse by its dates: what is shown may still be good.
+        """
         if self.context is None or not server.tls_certificate or (digest := _digest(server)) == self.digest:
             return None
         context = tls_context(server)
         assert context is not None
-        return Newer(digest, context, validity_of(context, server))
+        validity = validity_of(context, server)
+        if why := validity.fault(time.time()):
+            raise ConfigError("server.tls_certificate", f"{server.tls_certificate} {why}")
+        return Newer(digest, context, validity)
 
     def become(self, newer: "Newer") -> None:
         """Show that one on connections to come; cannot fail."""
@@ -55,6 +63,12 @@ class Validity(NamedTuple):
 
     begins: float = 0.0
     ends: float = 0.0
+
+    def fault(self, now: float) -> str:
+        """Why callers refuse it now, if they do."""
+        if 0 < self.ends <= now:
+            return f"ended on {_day(self.ends)}"
+        return f"is not good before {_day(self.begins)}" if self.begins > now else ""
 
 
 class Newer(NamedTuple):
@@ -123,6 +137,10 @@ def held(server: ServerSettings) -> bytes:
         return b""
 
 
+def _day(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
 def _digest(server: ServerSettings) -> bytes:
     files = [("tls_certificate", server.tls_certificate), ("tls_key", server.tls_key)]
     return b"".join(sha256(_read(name, path)).digest() if path else b"-" for name, path in files)
@@ -139,9 +157,11 @@ def _read(name: str, path: str) -> bytes:
 
 def _why(error: ssl.SSLError, server: ServerSettings, *, locked: bool) -> tuple[str, str]:
     if error.reason == "KEY_VALUES_MISMATCH":
-        return "server.tls_key", "is not the key of server.tls_certificate"
+        return "server.tls_key", f"{server.tls_key} is not the key of server.tls_certificate, {server.tls_certificate}"
     if locked:  # OpenSSL has a dozen ways to say so
         return "server.tls_key_password", "does not open server.tls_key"
     if server.tls_key:
-        return "server.tls_key", "or server.tls_certificate is no PEM file with what it should have in it"
-    return "server.tls_certificate", "has no certificate with its key in it; server.tls_key names a key elsewhere"
+        files = f"{server.tls_certificate} has no certificate in it, or {server.tls_key} no key; both are PEM files"
+        return "server.tls_certificate", files
+    message = f"{server.tls_certificate} has no certificate with its key in it; server.tls_key names a key elsewhere"
+    return "server.tls_certificate", message

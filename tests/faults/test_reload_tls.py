@@ -88,7 +88,7 @@ def test_P_02_a_certificate_that_is_renewed(directory: Path) -> None:
 
         write(directory, second, first)
         assert it.take(config) == "refused"
-        assert "server.tls_key: is not the key of server.tls_certificate" in it.reason()
+        assert "key.pem is not the key of server.tls_certificate" in it.reason()
         assert gateway.metric("llm_config_last_reload_successful") == 0
         assert shown(gateway, trust) == {before}
         assert ends(gateway) == (soon.timestamp(), "degraded")

@@ -67,8 +67,8 @@ def test_without_a_certificate_there_is_no_tls() -> None:
         (("chain", "another", ""), "server.tls_key", "is not the key of server.tls_certificate"),
         (("chain", "missing", ""), "server.tls_key", "cannot be read: No such file or directory"),
         (("missing", "key", ""), "server.tls_certificate", "cannot be read: No such file or directory"),
-        (("garbage", "key", ""), "server.tls_key", "or server.tls_certificate is no PEM file"),
-        (("chain", "garbage", ""), "server.tls_key", "or server.tls_certificate is no PEM file"),
+        (("garbage", "key", ""), "server.tls_certificate", "garbage has no certificate in it, or"),
+        (("chain", "garbage", ""), "server.tls_certificate", "has no certificate in it, or"),
         (("chain", "", ""), "server.tls_certificate", "has no certificate with its key in it"),
         (("", "key", ""), "server.tls_certificate", "is missing"),
         (("chain", "locked", ""), "server.tls_key_password", "does not open server.tls_key"),
@@ -115,6 +115,25 @@ def test_one_of_another_kind_takes_the_place_of_the_one_before(tmp_path: Path) -
     for name in ("gateway.test", None):
         assert shown_by(presented.context, "ECDHE+aRSA:ECDHE+ECDSA", name) == second.cert_chain_pems[0].bytes()
     assert presented.newer(settings(tmp_path, "both")) is None
+
+
+@pytest.mark.parametrize(("begins", "ends", "why"), [(-9, -1, "ended on 20"), (1, 9, "is not good before 20")])
+def test_one_that_callers_refuse_by_its_dates_takes_nobodys_place(
+    tmp_path: Path, begins: int, ends: int, why: str
+) -> None:
+    authority, now = trustme.CA(), datetime.now(UTC)
+    authority.issue_cert("gateway.test").private_key_and_cert_chain_pem.write_to_path(tmp_path / "both")
+    presented = Presented(settings(tmp_path, "both"))
+    dates = {"not_before": now + timedelta(days=begins), "not_after": now + timedelta(days=ends)}
+    authority.issue_cert("gateway.test", **dates).private_key_and_cert_chain_pem.write_to_path(tmp_path / "both")
+
+    with pytest.raises(ConfigError, match=f"server.tls_certificate: .*both {why}"):
+        presented.newer(settings(tmp_path, "both"))
+
+    environ = {"SIGNALBOX__SERVER__TLS_CERTIFICATE": str(tmp_path / "both")}
+    (notice,) = load(None, environ).notices
+    assert f"{tmp_path / 'both'} {why}" in notice
+    assert notice.endswith("callers refuse it")
 
 
 def test_without_a_certificate_there_is_none_to_come(files: Path) -> None:
