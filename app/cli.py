@@ -1,6 +1,7 @@
 """The command line."""
 
 import http.client
+import os
 import platform
 import socket
 import ssl
@@ -117,17 +118,18 @@ def healthcheck(config: Path | None, url: str | None, timeout: float, *, ready: 
 
     Over TLS the certificate of this machine's own gateway is not checked: it is for other names. That of --url is.
     """
-    address = url or local_address(_load(config).settings.server)
     path = "/health/ready" if ready else "/health/live"
     try:
-        parts = urlsplit(address)
-        connection = _connection(parts, timeout, trusting=not url)
-        connection.request("GET", parts.path if parts.path not in {"", "/"} else path)
-        status = connection.getresponse().status
-    except (OSError, ValueError, http.client.HTTPException) as error:
-        _fail(f"no answer from {address}: {getattr(error, 'strerror', None) or error or type(error).__name__}")
-    if status != 200:
-        _fail(f"{address} answered {status}")
+        found = _asked(url or local_address(load(config).settings.server), path, timeout, trusting=not url)
+    except ConfigError as broken:
+        # what runs goes on by the configuration it was started with
+        if any(_asked(address, path, timeout, trusting=True) == "" for address in _without_file()):
+            found = ""
+            click.echo(f"note: {broken}", err=True)
+        else:
+            found = str(broken)
+    if found:
+        _fail(found)
     click.echo("ok")
 
 
@@ -143,6 +145,28 @@ def schema() -> None:
     from app.settings.schema import schema as made  # noqa: PLC0415 - the other commands need not wait for it
 
     click.echo(made())
+
+
+def _asked(address: str, path: str, timeout: float, *, trusting: bool) -> str:
+    """What is wrong, if anything is."""
+    try:
+        parts = urlsplit(address)
+        connection = _connection(parts, timeout, trusting=trusting)
+        connection.request("GET", parts.path if parts.path not in {"", "/"} else path)
+        status = connection.getresponse().status
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        return f"no answer from {address}: {getattr(error, 'strerror', None) or error or type(error).__name__}"
+    return "" if status == 200 else f"{address} answered {status}"
+
+
+def _without_file() -> list[str]:
+    """Where a gateway listens whose file says nothing of that, with TLS or without."""
+    try:
+        server = load(Path(os.devnull)).settings.server
+    except ConfigError:
+        return []
+    _, _, place = local_address(server).partition("://")
+    return [f"http://{place}", f"https://{place}"]
 
 
 def _connection(parts: SplitResult, timeout: float, *, trusting: bool) -> http.client.HTTPConnection:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.processes import gateway_process
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -118,3 +120,17 @@ def test_an_extra_that_is_needed_and_missing_is_named(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "telemetry.endpoint: needs two more packages: pip install 'signalbox[otel]', or make otel" in done.stderr
     assert "(from environment OTEL_EXPORTER_OTLP_ENDPOINT)" in done.stderr
+
+
+@pytest.mark.parametrize("text", ["server: {port", "nothing: {}", "server: {tls_certificate: gone.pem}"])
+def test_healthcheck_finds_a_gateway_that_runs_on_though_its_file_is_broken(tmp_path: Path, text: str) -> None:
+    broken = tmp_path / "broken.yaml"
+    broken.write_text(text)
+    with gateway_process(tmp_path) as gateway:
+        found = signalbox("healthcheck", "--config", str(broken), cwd=tmp_path, PORT=str(gateway.port))
+    gone = signalbox("healthcheck", "--config", str(broken), cwd=tmp_path, PORT=str(gateway.port))
+
+    assert (found.returncode, found.stdout) == (0, "ok\n")
+    assert found.stderr.startswith("note: ")
+    assert gone.returncode == 1
+    assert gone.stderr == found.stderr.replace("note: ", "signalbox: ")
