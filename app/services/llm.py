@@ -16,7 +16,7 @@ from app.domain.passage import Passage
 from app.domain.principal import Principal
 from app.domain.trace import Trace
 from app.domain.usage import NO_USAGE
-from app.services.drain import Drain
+from app.services.drain import RETRY_AFTER_SECONDS, Drain
 from app.services.observers import Observer
 from app.services.presence import Presence
 from app.services.stages.base import Call, Handler, Stage, chain
@@ -126,7 +126,9 @@ class LLMService:
         """Settle a call that failed, and say what is to be raised."""
         if isinstance(error, asyncio.CancelledError) and self._drain.cutting:
             call.presence.task.uncancel()
-            error = CancelledByShutdownError("the gateway has shut down before the answer was complete")
+            error = CancelledByShutdownError(
+                "the gateway has shut down before the answer was complete", retry_after=RETRY_AFTER_SECONDS
+            )
         word = word_of(error)
         if isinstance(error, GeneratorExit) and self._drain.cutting:
             word = CancelledByShutdownError.word

@@ -164,6 +164,9 @@ def test_P_07_a_provider_that_never_answers(
     for each in answers:
         assert (each.status_code, each.headers["x-signalbox-error"]) == (503, "cancelled_by_shutdown")
         assert each.json()["error"]["code"] == "cancelled_by_shutdown"
+        assert each.headers["retry-after"] == "5"
+    attempts = [each.headers.get("x-signalbox-attempts") for each in answers]
+    assert set(attempts) - {None} == {"primary:cancelled_by_shutdown"}  # who shares an answer has made none
     assert ended == CALLS_WERE_CUT
 
 

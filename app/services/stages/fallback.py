@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 
-from app.domain.errors import NoTargetError, QueueTimeoutError, word_of
+from app.domain.errors import Failure, NoTargetError, QueueTimeoutError, word_of
 from app.domain.llm import Reply
 from app.domain.trace import Attempt
 from app.domain.upstream_errors import UpstreamError
@@ -157,6 +157,8 @@ class FallbackDispatcher:
     def _failed(self, call: Call, name: str, error: BaseException, started: float, attempt: Attempt | None) -> None:
         """Every attempt counts, one that its caller cut short too."""
         word, now = word_of(error), time.perf_counter()
+        if isinstance(error, asyncio.CancelledError) and not call.presence.left:
+            word = Failure.CANCELLED_BY_SHUTDOWN  # nobody else cancels
         seconds = now - started
         if attempt is not None:
             attempt.end(now, None, word)
