@@ -43,7 +43,9 @@ class ErrorReader:
 
     def from_answer(self, answer: Answer) -> UpstreamError:
         """The error an answer with a status of 300 or more stands for."""
-        return self._error(answer.status, self._said(answer.body), retry_after_of(answer))
+        error = self._error(answer.status, self._said(answer.body), retry_after_of(answer))
+        error.detail = f"status {answer.status}"
+        return error
 
     def from_body(self, body: bytes) -> UpstreamError:
         """The error inside an answer that pretended to be well; OpenRouter puts the status into `code`."""

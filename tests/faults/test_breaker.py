@@ -132,7 +132,7 @@ def test_U_15_a_key_that_is_refused_takes_the_provider_out_at_once(
     assert patient.metric("llm_provider_errors_total", provider="refusing-alone", error_type="upstream_auth") == 1
     assert state(patient, "refusing-alone", "provider") == 2
     check = check_of(patient, "refusing-alone")
-    assert (check["status"], check["reason"]) == ("unhealthy", "upstream_auth; the breaker is open")
+    assert (check["status"], check["reason"]) == ("unhealthy", "upstream_auth: status 401; the breaker is open")
 
 
 def test_U_21_a_model_that_fails_is_left_alone_and_says_so(patient: GatewayProcess, provider: ProviderProcess) -> None:
@@ -159,4 +159,4 @@ def test_U_21_a_model_that_fails_is_left_alone_and_says_so(patient: GatewayProce
     assert check["reason"].split("; ")[-1] == "the breaker of listed-model is open"
     (line,) = [each for each in patient.log() if each["event"] == "breaker turned" and each["provider"] == "listed"]
     assert (line["model"], line["to"]) == ("listed-model", "open")
-    assert line["reason"] == "5 failures in a row, the last with upstream_error"
+    assert line["reason"] == "5 failures in a row, the last with upstream_error: status 500"

@@ -214,5 +214,5 @@ def now() -> str:
 def _said(error: Exception) -> str:
     """A failure of ours by its word first."""
     word = f"{error.word}: " if isinstance(error, GatewayError) else ""
-    detail = getattr(error, "detail", "")
-    return f"{word}{str(error) or type(error).__name__}{detail and f': {detail}'}"
+    said, detail = str(error) or type(error).__name__, getattr(error, "detail", "")
+    return f"{word}{said}: {detail}" if detail and detail not in said else f"{word}{said}"

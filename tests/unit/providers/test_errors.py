@@ -62,6 +62,7 @@ def test_a_status_has_its_error(status: int, kind: type[errors.UpstreamError], t
 
     assert type(error) is kind
     assert (error.status_code, error.retry, error.provider) == (told, retry, "acme")
+    assert error.detail == f"status {status}"
 
 
 def test_too_long_a_context_is_told_by_the_code() -> None:
