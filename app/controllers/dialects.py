@@ -110,6 +110,6 @@ def spelled(error: GatewayError, path: str, request_id: str) -> tuple[dict[str, 
 
 def render_error(request: Request, exc: Exception) -> Response:
     """404 and 405 belong to no router, so the dialect is picked by the ASGI path."""
-    error = as_gateway_error(exc)
+    error = as_gateway_error(exc, request.scope["path"])
     body, media_type = spelled(error, request.scope["path"], request.scope["state"].get("request_id", ""))
     return Response(body, status_code=error.status_code, headers=headers_for(error), media_type=media_type)

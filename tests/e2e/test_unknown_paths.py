@@ -90,3 +90,19 @@ def test_a_path_does_not_become_a_label(gateway: GatewayProcess, model: str) -> 
     gateway.client.get(f"/v1/{model}")
 
     assert model not in gateway.client.get("/metrics").text
+
+
+@pytest.mark.parametrize(
+    ("path", "meant"),
+    [
+        ("/chat/completions", "/v1/chat/completions"),
+        ("/v1/v1/chat/completions", "/v1/chat/completions"),
+        ("/embeddings/", "/v1/embeddings"),
+        ("/models", "/v1/models"),
+    ],
+)
+def test_who_nearly_had_it_is_told(gateway: GatewayProcess, path: str, meant: str) -> None:
+    response = gateway.client.post(path)
+
+    assert response.status_code == 404
+    assert response.json()["error"]["message"] == f"{TEXT}; did you mean {meant}?"
