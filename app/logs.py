@@ -18,7 +18,7 @@ import structlog
 from app.domain.visible import visible
 from app.monitoring.rendering import Render, as_json, for_people
 from app.monitoring.writer import LineWriter
-from app.settings import LogSettings, Settings, style_of
+from app.settings import LogSettings, Settings, local_address, style_of
 
 OURS = ("signalbox", "app")
 UVICORN = ("uvicorn", "uvicorn.error")
@@ -74,6 +74,7 @@ def loaded(settings: Settings, *, file: Path | None, notices: Sequence[str]) -> 
     """What was read at the start; the values themselves are what `signalbox check` prints."""
     found = {
         "file": str(file or ""),
+        "address": local_address(settings.server),
         "providers": len(settings.providers),
         "routes": len(settings.routes),
         "keys": len(settings.keys),

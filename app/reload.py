@@ -114,7 +114,8 @@ class Reloader:
         result: Result = "partly" if waiting else "applied" if different else "unchanged"
         configuration.took(digest_of(settings), result=result, waiting=waiting)
         self.life.container.health.service().outdated()
-        logger.info("configuration taken", asked_by=why, changed=different, file=str(loaded.file or ""))
+        said = "configuration taken" if different or waiting else "configuration unchanged"
+        logger.info(said, asked_by=why, changed=different, file=str(loaded.file or ""))
         if waiting:
             logger.warning("settings wait for a restart", settings=waiting)
         for notice in set(loaded.notices):
