@@ -156,7 +156,9 @@ class Door:
     def check_room(self) -> None:
         """Raises CapacityError for a request beyond those that may be in flight, itself among them."""
         if self.in_flight > self._max_in_flight:
-            raise CapacityError("too many requests are in flight", retry_after=RETRY_AFTER_SECONDS)
+            raise CapacityError(
+                "too many requests are in flight: server.max_in_flight", retry_after=RETRY_AFTER_SECONDS
+            )
 
     def check_visitor(
         self, sent: Iterable[tuple[bytes, bytes]], headers: dict[bytes, bytes], visitors: Visitors | None = None
@@ -258,7 +260,7 @@ class Door:
         )
 
     def _too_large(self) -> PayloadTooLargeError:
-        return PayloadTooLargeError(f"the body is larger than {self._max_body_bytes} bytes")
+        return PayloadTooLargeError(f"the body is larger than {self._max_body_bytes} bytes (server.max_body_bytes)")
 
 
 def door_of(scope: Any) -> Door:

@@ -16,6 +16,9 @@ from tests.support.provider_faults import eventually
 from tests.support.redis_servers import RedisProcess, needs_redis
 
 pytestmark = [pytest.mark.e2e, needs_redis]
+
+AT_EASE = {"l1_seconds": 0, "timeout_seconds": 5}
+"""Nothing is kept in memory, and a busy machine is no outage of Redis."""
 ALONE, BACK = "redis is left alone", "redis is asked again"
 
 
@@ -143,7 +146,10 @@ def test_R_05_redis_is_full(provider: ProviderProcess, directory: Path, model: s
     Happens: what is stored is served, new answers are not stored; the breaker stays closed.
     Seen: `llm_redis_errors_total{kind="oom"}`, `llm_cache_writes_dropped_total{reason="failed"}`; a line a minute.
     """
-    with redis_process(directory) as (_, url), gateway_on(provider, directory, url=url, l1_seconds=0) as gateway:
+    with (
+        redis_process(directory) as (_, url),
+        gateway_on(provider, directory, url=url, **AT_EASE) as gateway,
+    ):
         assert ask_twice(gateway, model) == ["miss", "hit"]
         with redis.Redis.from_url(url) as client:
             client.config_set("maxmemory", 1)
@@ -200,7 +206,10 @@ def test_R_07_redis_is_flushed(provider: ProviderProcess, directory: Path, model
     Happens: what was stored is asked of the provider once more, and stored again.
     Seen: `llm_cache_misses_total`; no error.
     """
-    with redis_process(directory) as (_, url), gateway_on(provider, directory, url=url, l1_seconds=0) as gateway:
+    with (
+        redis_process(directory) as (_, url),
+        gateway_on(provider, directory, url=url, **AT_EASE) as gateway,
+    ):
         assert ask_twice(gateway, model) == ["miss", "hit"]
         with redis.Redis.from_url(url) as client:
             client.flushall()

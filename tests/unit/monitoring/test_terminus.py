@@ -68,7 +68,7 @@ async def test_what_makes_it_an_error_stands_there() -> None:
     assert body["error"]["providers"]["details"]["a"] == {"status": "down", "latency": None, "message": "down"}
     assert body["info"].keys() == {"redis", "system", "custom:x"}
     assert body["info"]["redis"]["status"] == "down"
-    assert body["info"]["redis"]["details"] == {"connection": "disconnected", "latency": None}
+    assert body["info"]["redis"]["details"] == {"connection": "disconnected", "latency": None, "message": "down"}
     assert body["info"]["custom:x"] == {"status": "degraded", "details": {"message": "hot"}}
     assert body["details"].keys() == {"redis", "providers", "system", "custom:x"}
 
