@@ -187,7 +187,7 @@ def _read(read: Callable[[], Loaded]) -> Loaded:
     try:
         return read()
     except ConfigError as error:
-        _fail(str(error))
+        _fail(str(error), *map(str, error.others))
 
 
 def _writer(container: "Container", settings: Settings) -> "LineWriter":
@@ -245,6 +245,7 @@ def _check_exposure(settings: Settings) -> None:
         _fail(str(error))
 
 
-def _fail(message: str) -> NoReturn:
-    click.echo(f"signalbox: {message}", err=True)
+def _fail(*messages: str) -> NoReturn:
+    for message in messages:
+        click.echo(f"signalbox: {message}", err=True)
     sys.exit(1)

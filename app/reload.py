@@ -102,7 +102,9 @@ class Reloader:
                 different = sorted({*different, "server.tls_certificate"})
         except Exception as error:  # noqa: BLE001 - whatever is wrong with it, what runs goes on
             said = before.redact()(str(error) or type(error).__name__)
-            if not isinstance(error, ConfigError):
+            if isinstance(error, ConfigError):
+                said += f"; and {len(error.others)} more" if error.others else ""
+            else:
                 said = f"{type(error).__name__}: {said}"
             configuration.kept(said)
             before.health.service().outdated()

@@ -1,6 +1,6 @@
 """A tree of values under construction that remembers where each one came from."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 Path = tuple[str, ...]
@@ -8,6 +8,11 @@ Path = tuple[str, ...]
 
 class ConfigError(Exception):
     """A setting that cannot be: its dotted path (or file, or variable) and what is wrong with it."""
+
+    others: "Sequence[ConfigError]" = ()
+    """More that were found on the way."""
+    at: Path = ()
+    """Where it is in the tree, if that is known."""
 
     def __init__(self, path: str, message: str, *, origin: str = "") -> None:
         super().__init__(f"{path}: {message}" + (f" (from {origin})" if origin else ""))
@@ -23,7 +28,9 @@ class ConfigError(Exception):
         pieces = self.path.split(".")
         for end in range(len(pieces), 0, -1):
             if (path := known.get(".".join(pieces[:end]))) is not None:
-                return ConfigError(self.path, self.message, origin=draft.origin_of(path))
+                placed = ConfigError(self.path, self.message, origin=draft.origin_of(path))
+                placed.others = self.others
+                return placed
         return self
 
 
@@ -49,6 +56,13 @@ class Draft:
         self.origins[path] = origin
         if path in self.lines and origin.startswith("environment "):
             del self.lines[path]
+
+    def drop(self, path: Path) -> bool:
+        """Forget what stands there; whether anything did."""
+        section: Any = self.tree
+        for parent in path[:-1]:
+            section = section.get(parent) if isinstance(section, dict) else None
+        return isinstance(section, dict) and section.pop(path[-1], self) is not self
 
     def merge(self, values: Mapping[str, Any], origin: str, *, under: Path = ()) -> None:
         for key, value in values.items():

@@ -19,6 +19,18 @@ from app.settings.reading import Contents, read, shared_secrets
 from app.settings.types import Secret
 
 DEFAULT_FILE = Path("config/signalbox.yaml")
+MOST_MISTAKES = 20
+WORDS = {
+    "int": "a whole number",
+    "float": "a number",
+    "str": "a text",
+    "bool": "true or false",
+    "array": "a list",
+    "object": "a mapping of settings",
+    "null": "nothing",
+}
+
+_kinds = re.compile(r"Expected `([a-z |]+)`, got `([a-z]+)`").fullmatch
 
 _variable = re.compile(r"\$\{(\w+)(?::-(.*))?\}").fullmatch
 
@@ -62,15 +74,31 @@ def load(config: Path | None = None, environ: Mapping[str, str] = os.environ) ->
 def _checked(draft: Draft, variables: Mapping[str, str]) -> Settings:
     read_into(draft, variables)
     _complete(draft)
-    settings = Settings(**{name: _section(draft, name, kind) for name, kind in _sections() if name in draft.tree})
-    unknown = draft.tree.keys() - {name for name, _ in _sections()}
-    if unknown:
-        path = min(unknown)
+    mistakes: list[ConfigError] = []
+    sections = {name: _section_without(mistakes, draft, name, kind) for name, kind in _sections() if name in draft.tree}
+    for path in sorted(draft.tree.keys() - {name for name, _ in _sections()}):
         near = get_close_matches(path, [name for name, _ in _sections()], n=1)
         hint = f"; did you mean {near[0]}?" if near else ""
-        raise ConfigError(path, f"is no section of the configuration{hint}", origin=_around(draft, path))
+        message = f"is no section of the configuration{hint}"
+        mistakes.append(ConfigError(path, message, origin=_around(draft, path)))
+    if mistakes:
+        mistakes[0].others = mistakes[1:MOST_MISTAKES]
+        raise mistakes[0]
+    settings = Settings(**sections)
     check(settings, draft)
     return settings
+
+
+def _section_without(mistakes: list[ConfigError], draft: Draft, name: str, kind: Any) -> Any:
+    """The section, less what is wrong in it: one mistake hides no other."""
+    while name in draft.tree and len(mistakes) < MOST_MISTAKES:
+        try:
+            return _section(draft, name, kind)
+        except ConfigError as error:
+            mistakes.append(error)
+            if not (error.at and draft.drop(error.at)):
+                break
+    return None
 
 
 def _expanded(value: Any, variables: Mapping[str, str], draft: Draft, path: tuple[str, ...] = ()) -> Any:
@@ -130,9 +158,13 @@ def _converted(draft: Draft, value: Any, kind: Any, path: tuple[str, ...]) -> An
             near = get_close_matches(unknown[1], _names_in(kind), n=1)
             message = f"is not a setting; did you mean {near[0]}?" if near else "is not a setting"
             path = (*path, unknown[1])
+        if kinds := _kinds(message):
+            message = f"must be {_in_words(kinds[1])}, and is {_in_words(kinds[2])}"
         if message.startswith("Invalid enum value"):
             message = f"{message.removeprefix('Invalid enum value ')} is not one of {', '.join(_choices(kind, path))}"
-        raise ConfigError(".".join(path), message, origin=draft.origin_of(path)) from None
+        wrong = ConfigError(".".join(path), message, origin=draft.origin_of(path))
+        wrong.at = path
+        raise wrong from None
 
 
 def _names_in(kind: Any) -> list[str]:
@@ -152,6 +184,10 @@ def _choices(kind: Any, path: tuple[str, ...]) -> list[str]:
         if found := _choices(each.type, path):
             return found
     return []
+
+
+def _in_words(kinds: str) -> str:
+    return " or ".join(WORDS.get(kind, kind) for kind in kinds.split(" | "))
 
 
 def _around(draft: Draft, section: str) -> str:

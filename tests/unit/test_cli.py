@@ -48,6 +48,28 @@ def test_check_names_the_path_that_is_wrong_and_where_it_came_from(tmp_path: Pat
     assert "Traceback" not in done.stderr
 
 
+def test_check_names_every_mistake_of_its_kind_at_once(tmp_path: Path) -> None:
+    file = tmp_path / "signalbox.yaml"
+    file.write_text(
+        "server: {port: no, prot: 1}\ncache: {ttl_seconds: 5m}\nnothing: {}\n"
+        "providers:\n  a: {base_url: 5, models: {}}\n  b: x\n"
+    )
+
+    done = signalbox("check", "--config", str(file), cwd=tmp_path)
+
+    assert done.returncode == 1
+    assert [line.removeprefix("signalbox: ").partition(" (")[0] for line in done.stderr.splitlines()] == [
+        "server.port: must be a whole number, and is true or false",
+        "server.prot: is not a setting; did you mean port?",
+        "cache.ttl_seconds: must be a number, and is a text",
+        "providers.a.base_url: must be a text, and is a whole number",
+        "providers.a.models: must be a list, and is a mapping of settings",
+        "providers.b: must be a mapping of settings, and is a text",
+        "nothing: is no section of the configuration",
+    ]
+    assert all(f"{file}:" in line for line in done.stderr.splitlines()[:-1])
+
+
 def test_healthcheck_fails_where_nobody_answers(tmp_path: Path) -> None:
     done = signalbox("healthcheck", "--url", "http://127.0.0.1:1", cwd=tmp_path)
 

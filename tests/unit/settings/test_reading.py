@@ -24,7 +24,7 @@ def file(tmp_path: Path) -> Path:
         ("keys:\n  a: {key: x}\nkeys:\n  b: {key: y}\n", "keys: is there twice, first in line 1 (from {file}:3)"),
         ("server:\n  port: [1\nlog: x", "{file}:3: is not YAML: did not find expected"),
         ("server:\n  prot: 1\n", "server.prot: is not a setting; did you mean port? (from {file}:2)"),
-        ("server:\n  port: high\n", "server.port: Expected `int`, got `str` (from {file}:2)"),
+        ("server:\n  port: high\n", "server.port: must be a whole number, and is a text (from {file}:2)"),
         ("providers:\n  x:\n    base_url: ftp://x\n", "providers.x.base_url: must be an http:// or https:// address"),
         ("providers:\n  x:\n    base_url: ftp://x\n", "(from {file}:3)"),
         ("providers:\n  x:\n    api_key: ${NOPE}\n", "(from providers.x.api_key, line 3)"),
