@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.e2e.clients.support import PORTKEY, missing, portkey_process
-from tests.e2e.conftest import FAST, PROVIDER_KEY
+from tests.e2e.conftest import PROVIDER_KEY
 from tests.support.processes import GatewayProcess, ProviderProcess, answer, event, gateway_process, stream
 
 pytestmark = [pytest.mark.e2e, pytest.mark.skipif(bool(missing(PORTKEY)), reason=missing(PORTKEY))]
@@ -24,12 +24,11 @@ def outer(provider: ProviderProcess, tmp_path_factory: pytest.TempPathFactory) -
             "base_url": f"{url}/v1",
             "api_key": PROVIDER_KEY,
             "headers": {"x-portkey-provider": "openai", "x-portkey-custom-host": provider.base_url("far")},
-            "timeouts": FAST,
         }
         config = {
             "providers": {
                 "portkey": through,
-                "direct": {"base_url": provider.base_url("near"), "prefix_only": True, "timeouts": FAST},
+                "direct": {"base_url": provider.base_url("near"), "prefix_only": True},
             },
             "routes": {"either": ["portkey:either-far", "direct:either-near"]},
             "retry": {"max_retries": 0},
