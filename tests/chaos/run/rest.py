@@ -20,6 +20,8 @@ REDIS_CONNECTIONS = 64
 PROBED = 3
 """Providers, each of which may just have been asked how it is."""
 PROBING = {"Watch._ask": PROBED}
+RECOVERING = "Breaker._recover"
+"""As long as Redis is left alone: eight seconds, with calls that found it slow in the last moment."""
 PATIENCE_SECONDS = 30.0
 AT_REST = (
     "llm_active_requests",
@@ -40,8 +42,12 @@ class Rest(msgspec.Struct):
 
 
 async def rest_of(world: World) -> Rest:
-    """Once connections kept to providers were closed as unused, or patience is over."""
+    """Once connections kept to providers were closed as unused and Redis was found again, or patience is over."""
     pid = world.gateway.pid
+    for _ in range(int(PATIENCE_SECONDS)):
+        if RECOVERING not in (await world.gateway.census()).tasks:
+            break
+        await asyncio.sleep(1)
     for _ in range(int(PATIENCE_SECONDS * 10)):
         if sockets_of(pid, world.proxies["redis"].port)["others"] <= PROBED:
             break
