@@ -2,13 +2,10 @@
 
 import time
 from collections.abc import Callable, Iterable
-from datetime import UTC, datetime
 
 from app.domain.health import Check, CheckStatus
 from app.monitoring.tally import Reading
-
-SOON_SECONDS = 14 * 86_400
-SOON_PART = 1 / 3
+from app.settings.tls import Validity
 
 
 class Certificate:
@@ -20,19 +17,18 @@ class Certificate:
     max_age = 0.0
 
     def __init__(self, *, clock: Callable[[], float] = time.time) -> None:
-        self.validity: Callable[[], tuple[float, float]] = lambda: (0.0, 0.0)
-        """Whoever serves sets it: from when and until when, in seconds since the epoch; zeros if that is not known."""
+        self.validity: Callable[[], Validity] = Validity
+        """Whoever serves sets it."""
         self._clock = clock
 
     async def run(self) -> Check:
-        begins, ends = self.validity()
-        if not ends:
+        validity, now = self.validity(), self._clock()
+        if not validity.ends:
             return Check(status=CheckStatus.HEALTHY, reason="its end is not known")
-        left, day = ends - self._clock(), datetime.fromtimestamp(ends, UTC).strftime("%Y-%m-%d %H:%M UTC")
-        if left <= 0:
-            return Check(status=CheckStatus.UNHEALTHY, reason=f"the certificate ended on {day}: callers refuse it")
-        if left < min(SOON_SECONDS, (ends - begins) * SOON_PART):
-            return Check(status=CheckStatus.DEGRADED, reason=f"the certificate ends on {day}")
+        if why := validity.fault(now):
+            return Check(status=CheckStatus.UNHEALTHY, reason=f"the certificate {why}: callers refuse it")
+        if why := validity.warning(now):
+            return Check(status=CheckStatus.DEGRADED, reason=f"the certificate {why}")
         return Check(status=CheckStatus.HEALTHY)
 
     def readings(self) -> Iterable[Reading]:

@@ -13,6 +13,8 @@ from app.settings.model import ServerSettings
 
 LONGEST_SHOWN = 200
 FLIGHTS = 3
+SOON_SECONDS = 14 * 86_400
+SOON_PART = 1 / 3
 NO_CHECK_TIME = 0x200000
 """OpenSSL's X509_V_FLAG_NO_CHECK_TIME, which Python has no name for."""
 
@@ -69,6 +71,11 @@ class Validity(NamedTuple):
         if 0 < self.ends <= now:
             return f"ended on {_day(self.ends)}"
         return f"is not good before {_day(self.begins)}" if self.begins > now else ""
+
+    def warning(self, now: float) -> str:
+        """That it ends in the last two weeks, or in the last third if that is less."""
+        soon = min(SOON_SECONDS, (self.ends - self.begins) * SOON_PART)
+        return f"ends on {_day(self.ends)}" if self.ends - now < soon else ""
 
 
 class Newer(NamedTuple):
