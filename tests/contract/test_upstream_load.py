@@ -1,7 +1,6 @@
 """What every upstream client says of its own connections is so."""
 
 import asyncio
-from collections.abc import Callable
 
 import pytest
 
@@ -9,15 +8,10 @@ from app.domain.errors import QueueFullError, QueueTimeoutError
 from app.providers.upstream.base import Limits, Load
 from tests.support.origin import Origin, question, says
 from tests.support.upstreams import upstream_of
+from tests.support.waiting import until
 
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello"
 PATIENCE_SECONDS = 5.0
-
-
-async def until(holds: Callable[[], bool]) -> None:
-    async with asyncio.timeout(PATIENCE_SECONDS):
-        while not holds():  # noqa: ASYNC110 - nobody tells when a connection changes hands
-            await asyncio.sleep(0.005)
 
 
 async def test_before_the_first_call_there_is_nothing(provider: Origin, kind: str) -> None:

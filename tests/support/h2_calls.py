@@ -1,12 +1,12 @@
 """What tests of HTTP/2 upstreams share: an upstream of short patience, scripts of a provider, and waiting."""
 
 import asyncio
-from collections.abc import Callable
 
 from app.providers.upstream.base import Limits
 from app.providers.upstream.httpx import HttpxUpstream
 from tests.support.h2_origin import Call, H2Origin
 from tests.support.upstreams import client_context
+from tests.support.waiting import until
 
 LIMITS = Limits(connect=5, queue=5, first_byte=10, idle=10, keep_idle=5)
 PATIENCE_SECONDS = 5
@@ -31,12 +31,6 @@ async def first_event(call: Call) -> None:
 
 async def waits(event: asyncio.Event) -> None:
     await asyncio.wait_for(event.wait(), PATIENCE_SECONDS)
-
-
-async def until(true: Callable[[], bool]) -> None:
-    async with asyncio.timeout(PATIENCE_SECONDS):
-        while not true():  # noqa: ASYNC110 - the provider is not to know what tests wait for
-            await asyncio.sleep(0.005)
 
 
 async def until_asked(provider: H2Origin, calls: int) -> None:

@@ -1,12 +1,12 @@
 """Who looks after the certificate asks for it until it is taken."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from app.watching import RenewalWatch
+from tests.support.waiting import until
 
-PATIENCE_SECONDS = 30
 FIRST, SECOND, NONE = b"first", b"second", b""
 
 
@@ -34,12 +34,6 @@ async def watched(files: Files, *, again: float) -> AsyncIterator[None]:
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-
-
-async def until(holds: Callable[[], bool]) -> None:
-    async with asyncio.timeout(PATIENCE_SECONDS):
-        while not holds():  # noqa: ASYNC110 - a thread looks, and says nothing
-            await asyncio.sleep(0.01)
 
 
 async def looked_at(files: Files, times: int = 5) -> None:

@@ -10,8 +10,9 @@ from h2.settings import SettingCodes
 
 from app.domain import upstream_errors as errors
 from app.providers.upstream.base import Upstream
-from tests.support.h2_calls import first_event, hello, silence, until, until_asked
+from tests.support.h2_calls import first_event, hello, silence, until_asked
 from tests.support.h2_origin import Call, H2Origin
+from tests.support.waiting import until
 
 
 async def test_a_stream_reset_in_mid_answer_is_truncation_and_hurts_no_other(

@@ -12,11 +12,11 @@ from tests.support.h2_calls import (
     first_event,
     hello,
     silence,
-    until,
     until_asked,
     waits,
 )
 from tests.support.h2_origin import H2Origin
+from tests.support.waiting import until
 
 
 async def test_an_upload_goes_on_while_another_stream_is_silent(upstream: HttpxUpstream, provider: H2Origin) -> None:

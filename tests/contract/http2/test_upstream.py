@@ -14,7 +14,6 @@ from tests.support.h2_calls import (
     first_event,
     hello,
     silence,
-    until,
     until_asked,
     upstream_to,
     waits,
@@ -22,6 +21,7 @@ from tests.support.h2_calls import (
 from tests.support.h2_origin import Call, H2Origin
 from tests.support.origin import origin, says
 from tests.support.upstreams import server_context
+from tests.support.waiting import until
 
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello"
 
