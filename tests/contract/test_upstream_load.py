@@ -1,15 +1,18 @@
 """What every upstream client says of its own connections is so."""
 
 import asyncio
+import time
 
 import pytest
 
 from app.domain.errors import QueueFullError, QueueTimeoutError
 from app.providers.upstream.base import Limits, Load
+from app.providers.upstream.resolving import Resolver
 from tests.support.origin import Origin, question, says
-from tests.support.upstreams import upstream_of
+from tests.support.upstreams import HTTP11, upstream_of
 from tests.support.waiting import until
 
+LOOKUP_SECONDS = 0.2
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello"
 PATIENCE_SECONDS = 5.0
 
@@ -86,3 +89,24 @@ async def test_who_finds_too_many_waiting_is_told_at_once(provider: Origin, kind
     await upstream.aclose()
 
     assert (after.active, after.waiting, after.refused) == (1, 1, 1)
+
+
+@pytest.mark.parametrize("kind", HTTP11)
+async def test_an_answer_says_how_long_connecting_took(provider: Origin, kind: str) -> None:
+    names: list[str] = []
+
+    def slow(name: str) -> list[str]:
+        names.append(name)
+        time.sleep(LOOKUP_SECONDS)
+        return ["127.0.0.1"]
+
+    provider.script = says(OK)
+    base_url = provider.url.replace("127.0.0.1", "a.name")
+    upstream = upstream_of(kind)(provider="p", base_url=base_url, headers={}, limits=Limits(), resolver=Resolver(slow))
+    took = [(await upstream.send("POST", "chat", b"{}")).connecting for _ in range(2)]
+    await upstream.aclose()
+
+    assert names == ["a.name"]
+    assert took[0] >= LOOKUP_SECONDS
+    assert took[1] >= 0
+    assert provider.connections == 1
